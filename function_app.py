@@ -1,0 +1,9 @@
+"""The function app: registers the blueprints, and does nothing else. Never fails on a service that is not there."""
+
+import azure.functions as func
+
+from functions import blueprints
+
+app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
+for blueprint in blueprints():
+    app.register_functions(blueprint)

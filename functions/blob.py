@@ -1,0 +1,36 @@
+"""Blob triggers, one for each container that a datastore is registered on. Never reads a blob's content."""
+
+import azure.functions as func
+import azurefunctions.extensions.bindings.blob as sdk
+
+from shared import flow, wiring
+from shared.arrival import Source
+from shared.settings import Settings
+
+DETECTORS = {
+    "EventGrid": (func.BlobSource.EVENT_GRID, Source.BLOB_EVENT),
+    "LogsAndContainerScan": (func.BlobSource.LOGS_AND_CONTAINER_SCAN, Source.BLOB_SCAN),
+}
+
+
+def blueprint(settings: Settings) -> func.Blueprint:
+    """Return a blueprint with a blob trigger for each container of `settings`."""
+    triggers = dict[tuple[str, str], list[str]]()
+    for name, datastore in settings.datastores.items():
+        triggers.setdefault((datastore.connection, datastore.container), []).append(name)
+    made = func.Blueprint()
+    for (connection, container), datastores in triggers.items():
+        _add(made, connection, container, datastores, settings.blob_source)
+    return made
+
+
+def _add(made: func.Blueprint, connection: str, container: str, datastores: list[str], blob_source: str) -> None:
+    detector, source = DETECTORS[blob_source]
+
+    # The binding gives a client, so that the host downloads nothing, however large the blob. Only its name is used:
+    # the app's own client keeps its connection from one arrival to the next.
+    @made.function_name(f"arrive_{datastores[0]}")
+    @made.blob_trigger(arg_name="blob", path=f"{container}/{{name}}", connection=connection, source=detector)
+    def arrive(blob: sdk.BlobClient) -> None:
+        for datastore in datastores:
+            flow.arrive(wiring.app(), datastore, blob.blob_name, source)

@@ -1,0 +1,33 @@
+"""POST /api/retrain: a caller names a blob. Never answers 2xx before the arrival has its row or its skip."""
+
+from http import HTTPStatus
+
+import azure.functions as func
+
+from functions.http import LARGEST_BODY, answer, body_as, problem, problems
+from shared import flow, wiring
+from shared.flow import Outcome
+from shared.views import view
+
+blueprint = func.Blueprint()
+
+
+@blueprint.function_name("retrain")
+@blueprint.route(route="retrain", methods=["POST"])
+@problems
+def retrain(req: func.HttpRequest) -> func.HttpResponse:
+    """Act on the blob that the body names."""
+    app = wiring.app()
+    if len(req.get_body()) > LARGEST_BODY:
+        return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body has more than {LARGEST_BODY:,} bytes.")
+    return _answer(flow.request(app, body_as(req, flow.Call)))
+
+
+def _answer(outcomes: list[Outcome]) -> func.HttpResponse:
+    """Return the request that was started, or was there; several rules may have started more, told in `others`."""
+    started = [{**view(outcome.entry), "duplicate": outcome.duplicate} for outcome in outcomes if outcome.entry]
+    skipped = [{"rule": outcome.skip.rule, "reason": outcome.skip.reason} for outcome in outcomes if outcome.skip]
+    if not started:
+        return answer({"state": "skipped", "skipped": skipped})
+    first, *others = started
+    return answer({**first, "others": others, "skipped": skipped}, HTTPStatus.ACCEPTED)

@@ -1,0 +1,49 @@
+"""The error tree, by what the caller does next. Never carries a token or a key.
+
+    RetrainError
+    |-- ConfigurationError     fix retrain.toml or the app settings; nothing is submitted until then
+    |-- BadRequestError        fix the request; nothing was started
+    |-- NotFoundError          it names something that is not there
+    |-- ConflictError          somebody else was first, or it would double a live run
+    |-- StorageError           try again: the storage account did not do as asked
+    '-- EndpointError          reading from the pipeline's endpoint failed; the next tick tries again
+
+What a *submission* may come to is not an error but data: see `pipelines/base.py`.
+"""
+
+from collections.abc import Sequence
+
+
+class RetrainError(Exception):
+    """Base of all errors of this application; the text says what, where, why and what to do."""
+
+
+class ConfigurationError(RetrainError):
+    """The configuration has faults; `faults` lists all of them, one sentence each."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        count = f"{len(faults)} faults" if len(faults) != 1 else "1 fault"
+        super().__init__(
+            f"The configuration has {count}; nothing is submitted until it is mended:\n- " + "\n- ".join(faults)
+        )
+
+
+class BadRequestError(RetrainError):
+    """The caller's request cannot be acted on as it stands."""
+
+
+class NotFoundError(RetrainError):
+    """The datastore, blob, rule or key that was named does not exist."""
+
+
+class ConflictError(RetrainError):
+    """The ledger holds something else than the caller assumed; the text says what."""
+
+
+class StorageError(RetrainError):
+    """Blob or table storage could not be reached or refused; nothing was lost, the call can be repeated."""
+
+
+class EndpointError(RetrainError):
+    """The workspace could not be read (run, run list, endpoint); nothing was changed by trying."""

@@ -1,0 +1,290 @@
+"""The ledger: one table row for each retrain request, from its claim to its end. It is also the queue of open work.
+
+    (no row) --claim--> sending --------> submitted --> running --> finished | failed | canceled
+                          |  |------> refused     the endpoint said no
+                          |  |------> waiting     surely not accepted; due again at `due_at`, then sending once more
+                          |  '------> uncertain   sent, no answer: found at the endpoint (submitted), or not (sending
+                          |                       again, or held for an operator)
+                          '---------> held        the outcome cannot be learned, and sending twice is not allowed
+
+A partition is a rule. A claim is one transaction of two inserts: the history row `h|<newest first>|<key>` and the open
+row `o|<key>`; whoever comes second gets a conflict. Every later step changes both rows in one transaction, on the
+condition that nobody else has (ETag); an end deletes the open row. So open work and history are prefix reads, however
+long the history, and a claim is one round trip. `since|<origin>` keeps when a rule was first seen.
+
+Never talks to the pipeline's endpoint, and never decides what to do next: `flow.py` does.
+"""
+
+import contextlib
+import itertools
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.data.tables import TableClient, TableEntity, TableErrorCode, TableTransactionError, UpdateMode
+
+from shared.errors import ConflictError
+from shared.rules import RetrainRequest, Rule
+from shared.storage import storage_errors
+
+LAYOUT = 1  # of a row; raised when an older version of the app could not read it
+
+
+class State(StrEnum):
+    """Where a retrain request stands."""
+
+    SENDING = "sending"
+    WAITING = "waiting"
+    UNCERTAIN = "uncertain"
+    SUBMITTED = "submitted"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    REFUSED = "refused"
+    HELD = "held"
+
+
+OPEN = frozenset({State.SENDING, State.WAITING, State.UNCERTAIN, State.SUBMITTED, State.RUNNING})
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+    """One retrain request as the ledger has it; the columns of a history row."""
+
+    key: str
+    state: State
+    claim: str
+    """Unique to the claim: after a lost answer it tells whether the row that is there is ours."""
+    request: str
+    """The whole RetrainRequest as JSON; the columns below repeat what a reader looks for."""
+    rule: str
+    datastore: str
+    path: str
+    data_path: str
+    pipeline: str
+    version: str
+    attempt: int
+    source: str
+    claimed_at: datetime
+    changed_at: datetime
+    due_at: datetime | None = None
+    """Not to be touched by the timer before this time."""
+    sent_at: datetime | None = None
+    tries: int = 0
+    """Submissions begun."""
+    reason: str = ""
+    """Why it is in this state, in the endpoint's words where they are known."""
+    run_id: str = ""
+    run_url: str = ""
+    run_status: str = ""
+    """The run's status in the service's own words."""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    layout: int = LAYOUT
+
+    def retrain_request(self) -> RetrainRequest:
+        """Return the request as it was decided."""
+        return msgspec.json.decode(self.request, type=RetrainRequest)
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry and the ETags that a change to it must match."""
+
+    entry: Entry
+    history_etag: str
+    open_etag: str | None
+    """None when the entry has come to its end."""
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """This worker, and no other, acts for the key."""
+
+    row: Row
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """The key has a row already."""
+
+    row: Row
+
+
+class Ledger:
+    """The table. All methods raise StorageError when the account does not do as asked."""
+
+    def __init__(self, table: TableClient, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        """Keep the ledger in `table`; `now` is the clock for the times written into rows."""
+        self.table, self.now = table, now
+
+    def claim(
+        self, request: RetrainRequest, state: State = State.SENDING, due_at: datetime | None = None
+    ) -> Claimed | Taken:
+        """Insert the rows of `request`, in one round trip; or return who has them."""
+        now = self.now()
+        entry = Entry(
+            key=request.key,
+            state=state,
+            claim=uuid.uuid4().hex,
+            request=msgspec.json.encode(request).decode(),
+            rule=request.rule,
+            datastore=request.data_path.datastore,
+            path=request.arrival.path,
+            data_path=request.data_path.path,
+            pipeline=request.pipeline,
+            version=request.version,
+            attempt=request.attempt,
+            source=request.arrival.source,
+            claimed_at=now,
+            changed_at=now,
+            due_at=due_at,
+            sent_at=now if state == State.SENDING else None,
+            tries=1 if state == State.SENDING else 0,
+        )
+        with self._errors("claim"):
+            try:
+                etags = self._insert([("create", _history(entry)), ("create", _open(entry))])
+            except TableTransactionError as error:
+                if _code(error) != TableErrorCode.ENTITY_ALREADY_EXISTS:
+                    raise
+                row = self.get(request.key, [request.rule])
+                if row is None:
+                    raise ConflictError(f"The row of {request.key} was deleted while it was being claimed.") from error
+                # The SDK repeats a request whose answer was lost: then the row that is in the way is our own.
+                return Claimed(row) if row.entry.claim == entry.claim else Taken(row)
+        return Claimed(Row(entry=entry, history_etag=etags[0]["etag"], open_etag=etags[1]["etag"]))
+
+    def move(self, row: Row, state: State, **changes: Any) -> Row:
+        """Bring an open entry to `state` with `changes` to its columns.
+
+        Raises ConflictError when somebody else has changed it since it was read.
+        """
+        entry = msgspec.structs.replace(row.entry, state=state, changed_at=self.now(), **changes)
+        history = ("update", _history(entry), _only(row.history_etag, mode=UpdateMode.MERGE))
+        opened = (
+            ("update", _open(entry), _only(row.open_etag, mode=UpdateMode.MERGE))
+            if state in OPEN
+            else ("delete", _open(entry), _only(row.open_etag))
+        )
+        with self._errors(f"change to {state}"):
+            try:
+                etags = self.table.submit_transaction([history, opened])
+            except HttpResponseError as error:
+                if error.status_code not in (404, 412):
+                    raise
+                current = self.get(entry.key, [entry.rule])
+                if current is not None and current.entry == entry:  # ours: the answer to an earlier try was lost
+                    return current
+                found = f"{current.entry.state} since {current.entry.changed_at:%H:%M:%S}" if current else "gone"
+                was = f"{entry.key} was to become {state} from {row.entry.state}"
+                raise ConflictError(f"{was}, but another worker was first: it is {found}.") from error
+        return Row(entry=entry, history_etag=etags[0]["etag"], open_etag=etags[1]["etag"] if state in OPEN else None)
+
+    def get(self, key: str, rules: Iterable[str]) -> Row | None:
+        """Return the row of `key`, looking in the partitions of `rules`; a point read each."""
+        try:
+            row_key = _history_key(key)
+        except ValueError:  # no key ever looked like this
+            return None
+        with self._errors("read"):
+            for rule in rules:
+                if history := self._find(rule, row_key):
+                    entry = _entry(history)
+                    opened = self._find(rule, f"o|{key}") if entry.state in OPEN else None
+                    return Row(entry=entry, history_etag=_etag(history), open_etag=_etag(opened) if opened else None)
+        return None
+
+    def history(self, rule: str, limit: int) -> list[Entry]:
+        """Return the newest `limit` entries of a rule, by the time their data was written, newest first."""
+        query = "PartitionKey eq @rule and RowKey ge 'h|' and RowKey lt 'h}'"
+        with self._errors("history"):
+            found = self.table.query_entities(query, parameters={"rule": rule}, results_per_page=limit)
+            try:
+                return [_entry(entity) for entity in itertools.islice(found, limit)]
+            except ResourceNotFoundError:  # no table yet, so no history
+                return []
+
+    def since(self, rule: Rule, uptime: timedelta) -> datetime:
+        """Return when `rule` was first seen; now, less this process's `uptime`, when nobody has yet.
+
+        The time is the table service's own: blobs are stamped by a clock of the same account, ours may differ.
+        """
+        row_key = f"since|{rule.origin()}"
+        with self._errors("since"):
+            if not (mark := self._find(rule.name, row_key)):
+                row = {"PartitionKey": rule.name, "RowKey": row_key, "Path": rule.path}
+                try:
+                    self._insert([("create", {**row, "Uptime": uptime.total_seconds()})])
+                except TableTransactionError as error:
+                    if (
+                        _code(error) != TableErrorCode.ENTITY_ALREADY_EXISTS
+                    ):  # another worker was first: its time counts
+                        raise
+                mark = self.table.get_entity(rule.name, row_key)
+        written = mark.metadata["timestamp"]
+        assert written is not None  # the service stamps every entity
+        return written - timedelta(seconds=mark["Uptime"])
+
+    def _insert(self, operations: list[tuple[str, dict[str, Any]]]) -> list[Mapping[str, Any]]:
+        """Run a transaction of inserts; the very first one makes the table."""
+        try:
+            return self.table.submit_transaction(operations)
+        except HttpResponseError as error:
+            if _code(error) != TableErrorCode.TABLE_NOT_FOUND:
+                raise
+        with contextlib.suppress(ResourceExistsError):  # another worker was first
+            self.table.create_table()
+        return self.table.submit_transaction(operations)
+
+    def _find(self, rule: str, row_key: str) -> TableEntity | None:
+        try:
+            return self.table.get_entity(rule, row_key)
+        except ResourceNotFoundError:
+            return None
+
+    def _errors(self, step: str) -> AbstractContextManager[None]:
+        return storage_errors(f"Ledger table {self.table.table_name!r}, {step}")
+
+
+def _history_key(key: str) -> str:
+    """Return the history row's key: newest data first, by the time in front of the key. Raises ValueError."""
+    written = datetime.strptime(key[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    return f"h|{9_999_999_999 - int(written.timestamp()):010d}|{key}"
+
+
+def _history(entry: Entry) -> dict[str, Any]:
+    columns = msgspec.to_builtins(entry, builtin_types=(datetime,))
+    return {"PartitionKey": entry.rule, "RowKey": _history_key(entry.key), **columns}
+
+
+def _open(entry: Entry) -> dict[str, Any]:
+    row = {"PartitionKey": entry.rule, "RowKey": f"o|{entry.key}", "State": str(entry.state), "Layout": LAYOUT}
+    return row | ({"DueAt": entry.due_at} if entry.due_at else {})
+
+
+def _entry(entity: Mapping[str, Any]) -> Entry:
+    # The SDK's times are a subclass of datetime that carries the service's own text; a plain one is wanted here.
+    columns = {
+        name: datetime.combine(value.date(), value.timetz()) if isinstance(value, datetime) else value
+        for name, value in entity.items()
+    }
+    return msgspec.convert(columns, Entry)
+
+
+def _etag(entity: TableEntity) -> str:
+    etag = entity.metadata["etag"]
+    assert etag is not None  # the service gives one with every entity
+    return etag
+
+
+def _code(error: HttpResponseError) -> object:
+    return getattr(error, "error_code", None)
+
+
+def _only(etag: str | None, **more: Any) -> dict[str, Any]:
+    """Options of an operation that must find the row as it was read."""
+    return {"etag": etag, "match_condition": MatchConditions.IfNotModified, **more}

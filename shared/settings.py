@@ -1,0 +1,334 @@
+"""retrain.toml and the app settings -> frozen Settings, once; or one ConfigurationError that lists all faults.
+
+Never talks to a service, and never fills in a version: a run goes to the version that is written down, or nowhere.
+"""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from shared.errors import ConfigurationError
+from shared.pipelines.address import Address
+from shared.rules import Rule, matcher
+
+FILE = Path(__file__).parent.parent / "retrain.toml"
+DEFAULT_CONNECTION = "AzureWebJobsStorage"
+BLOB_SOURCES = ("EventGrid", "LogsAndContainerScan")  # the blob trigger's own words
+
+ContainerName = Annotated[
+    str, Meta(pattern=r"^[a-z0-9](?:-?[a-z0-9])+$", min_length=3, max_length=63, description="a blob container's name")
+]
+OnUncertain = Literal["auto", "resubmit", "hold"]
+
+
+class Datastore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A storage container registered in the workspace; the table's name is the name it is registered under."""
+
+    container: ContainerName
+    connection: Annotated[str, Meta(min_length=1, description="prefix of a Functions connection")] = (
+        "AzureWebJobsStorage"
+    )
+
+
+class PipelineEndpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A pipeline endpoint at a pinned version."""
+
+    url: Annotated[str, Meta(description="the endpoint's REST endpoint, as the studio shows it")]
+    version: Annotated[
+        str,
+        Meta(
+            pattern=r"^(0|[1-9][0-9]*)$",
+            description='the endpoint\'s version as a string of digits, such as "3": '
+            "a run never goes to the default version",
+        ),
+    ]
+    experiment: Annotated[str, Meta(min_length=1, max_length=256, description="name of the experiment the runs go to")]
+    on_uncertain: OnUncertain = "auto"
+    audience: Annotated[str, Meta(min_length=1)] = "https://management.azure.com"
+    """Audience of the bearer token; other clouds have others."""
+
+    @property
+    def pin(self) -> str:
+        """What is pinned: the version."""
+        return self.version
+
+
+class PublishedPipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A published pipeline; its id is the pin, as what was published under it never changes."""
+
+    url: Annotated[str, Meta(description="the published pipeline's REST endpoint, as the studio shows it")]
+    experiment: Annotated[str, Meta(min_length=1, max_length=256, description="name of the experiment the runs go to")]
+    on_uncertain: OnUncertain = "auto"
+    audience: Annotated[str, Meta(min_length=1)] = "https://management.azure.com"
+
+    @property
+    def pin(self) -> str:
+        """What is pinned: the published pipeline itself."""
+        return Address.parse(self.url).id
+
+
+Pipeline = PipelineEndpoint | PublishedPipeline
+KINDS: dict[str, type[Pipeline]] = {"pipeline_endpoint": PipelineEndpoint, "published_pipeline": PublishedPipeline}
+
+
+class LedgerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the ledger is kept."""
+
+    connection: Annotated[str, Meta(min_length=1)] = DEFAULT_CONNECTION
+    table: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9]{2,62}$")] = "retrains"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is configured. Built by `load`, in tests by hand."""
+
+    datastores: dict[str, Datastore]
+    pipelines: dict[str, Pipeline]
+    rules: tuple[Rule, ...]
+    ledger: LedgerTable = LedgerTable()
+    blob_source: str = "EventGrid"
+    """`RETRAIN_BLOB_SOURCE`: how the blob trigger detects; scanning is for local use (docs/settings.md)."""
+    timer_schedule: str = "0 * * * * *"
+    """`RETRAIN_TIMER_SCHEDULE`, NCRONTAB with seconds. Each minute: bounds how late anything held back is."""
+    grace: timedelta = timedelta(minutes=10)
+    """`RETRAIN_GRACE`: how long a submission without an answer may stay unseen at the endpoint before it counts as
+    not accepted. Longer than any request can be on its way."""
+
+    @property
+    def pins(self) -> dict[str, str]:
+        """Pinned version of each pipeline, by the pipeline's name."""
+        return {name: pipeline.pin for name, pipeline in self.pipelines.items()}
+
+
+def load(file: Path = FILE, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read `file` and the app settings. Raises ConfigurationError with every fault: file, key, value, expectation."""
+    reader = _Reader(file.name, environ)
+    try:
+        data = tomllib.loads(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigurationError([f"{file.name}: cannot be read: {error}"]) from error
+    data = reader.expand(data, "")
+    for key in data.keys() - {"datastores", "pipelines", "rules", "ledger"}:
+        reader.fault(key, f"unknown table{_nearest(key, ('datastores', 'pipelines', 'rules', 'ledger'))}")
+    tables = reader.tables(data, "datastores", _DATASTORE)
+    datastores = {name: reader.struct(Datastore, value, where) for name, value, where in tables}
+    tables = reader.tables(data, "pipelines", _NAME)
+    pipelines = {name: reader.pipeline(value, where) for name, value, where in tables}
+    rules = reader.rules(data.get("rules", []), datastores, pipelines)
+    ledger = reader.struct(LedgerTable, data.get("ledger", {}), "ledger")
+    connected = [
+        ("ledger", data.get("ledger", {})),
+        *((f"datastores.{name}", data["datastores"][name]) for name in datastores),
+    ]
+    for where, table in connected:
+        if isinstance(table, dict):
+            name = table.get("connection", DEFAULT_CONNECTION)
+            reader.check(f"{where}.connection", name, lambda name: _check_connection(name, environ))
+    settings = Settings(
+        datastores={name: value for name, value in datastores.items() if value},
+        pipelines={name: value for name, value in pipelines.items() if value},
+        rules=tuple(rules),
+        ledger=ledger or LedgerTable(),
+        **reader.app_settings(),
+    )
+    if reader.faults:
+        raise ConfigurationError(reader.faults)
+    return settings
+
+
+# A rule's name is a partition of the ledger and part of a filter; a datastore's name becomes a function's name.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_DATASTORE = re.compile(r"[A-Za-z0-9_]{1,100}")
+_SETTING = re.compile(r"%([A-Za-z_][A-Za-z0-9_]*)%")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_UNSET: Any = object()  # stands for a value that needs an app setting that is not there; the fault is noted already
+
+Struct = TypeVar("Struct", bound=msgspec.Struct)
+
+
+class _Reader:
+    """Turns plain data into the types above and collects faults on the way, so that one look shows all of them."""
+
+    def __init__(self, file: str, environ: Mapping[str, str]) -> None:
+        self.file, self.environ, self.faults = file, environ, list[str]()
+
+    def fault(self, where: str, text: str) -> None:
+        self.faults.append(f"{self.file}: {where}: {text}")
+
+    def expand(self, value: Any, where: str) -> Any:
+        """Replace %NAME% in all strings by the app setting of that name, as Functions bindings do."""
+        if isinstance(value, dict):
+            return {key: self.expand(item, f"{where}.{key}".lstrip(".")) for key, item in value.items()}
+        if isinstance(value, list):
+            return [self.expand(item, f"{where}[{number}]") for number, item in enumerate(value)]
+        if not isinstance(value, str):
+            return value
+        unset = [name for name in _SETTING.findall(value) if not self.environ.get(name)]
+        for name in unset:
+            self.fault(where, f"the app setting {name!r} is not set (value {value!r})")
+        return _UNSET if unset else _SETTING.sub(lambda found: self.environ[found[1]], value)
+
+    def tables(self, data: dict[str, Any], key: str, names: re.Pattern[str]) -> list[tuple[str, Any, str]]:
+        """Return (name, value, where) of each table under `key`."""
+        tables = data.get(key)
+        if not isinstance(tables, dict) or not tables:
+            self.fault(key, f"missing; expected at least one table [{key}.NAME]")
+            return []
+        for name in tables:
+            if not names.fullmatch(name):
+                self.fault(f"{key}.{name}", f"the name does not match {names.pattern}")
+        return [(name, value, f"{key}.{name}") for name, value in tables.items()]
+
+    def struct(self, kind: type[Struct], data: Any, where: str) -> Struct | None:
+        """Build `kind` from a table, noting a fault for each key that is unknown, missing or of a wrong type."""
+        if data is _UNSET:
+            return None
+        if not isinstance(data, dict):
+            self.fault(where, f"expected a table, got {data!r}")
+            return None
+        before = len(self.faults)
+        fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+        for key in data.keys() - fields.keys():
+            self.fault(f"{where}.{key}", f"unknown key{_nearest(key, fields)}")
+        values = {}
+        for key, field in fields.items():
+            if key not in data:
+                if field.required:
+                    self.fault(f"{where}.{key}", f"missing; expected {_expected(field.type)}")
+            elif data[key] is not _UNSET:
+                values[field.name] = self.value(field.type, data[key], f"{where}.{key}")
+        complete = len(self.faults) == before and all(item is not _UNSET for item in data.values())
+        return kind(**values) if complete else None
+
+    def value(self, kind: Any, data: Any, where: str) -> Any:
+        """Convert one value; a nested table by `struct`."""
+        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+            return self.struct(kind, data, where)
+        try:
+            return msgspec.convert(data, kind)
+        except msgspec.ValidationError as error:
+            wanted = f"; expected {_expected(kind)}" if _description(kind) else ""
+            self.fault(where, f"{error}, value {data!r}{wanted}")
+            return None
+
+    def pipeline(self, data: Any, where: str) -> Pipeline | None:
+        """Build the pipeline of the kind that the table names."""
+        if not isinstance(data, dict) or data.get("kind") not in KINDS:
+            got = data.get("kind", "nothing") if isinstance(data, dict) else data
+            self.fault(f"{where}.kind", f"expected one of {', '.join(KINDS)}; got {got!r}")
+            return None
+        kind = data["kind"]
+        pipeline = self.struct(KINDS[kind], {key: value for key, value in data.items() if key != "kind"}, where)
+        self.check(f"{where}.url", data.get("url"), lambda url: _check_address(url, kind))
+        return pipeline
+
+    def rules(self, data: Any, datastores: Mapping[str, object], pipelines: Mapping[str, object]) -> list[Rule]:
+        """Build the rules and check what each refers to."""
+        if not isinstance(data, list) or not data:
+            self.fault("rules", "missing; expected at least one [[rules]] table")
+            return []
+        rules, names = list[Rule](), list[object]()
+        for number, item in enumerate(data):
+            name = item.get("name") if isinstance(item, dict) else None
+            where = f"rules[{number}]" + (f" ({name})" if isinstance(name, str) else "")
+            if rule := self.struct(Rule, item, where):
+                rules.append(rule)
+            if not isinstance(item, dict):
+                continue
+            # What a rule refers to is checked on the plain table: a fault in one key must not hide one in another.
+            self.check(f"{where}.name", name, lambda name: _check_rule_name(name, names))
+            self.check(f"{where}.datastore", item.get("datastore"), lambda name: _check_known(name, datastores))
+            self.check(f"{where}.pipeline", item.get("pipeline"), lambda name: _check_known(name, pipelines))
+            self.check(f"{where}.path", item.get("path"), matcher)
+            names.append(name)
+            if rule is not None and rule.data_path.parameter in rule.parameters:
+                self.fault(f"{where}.parameters", f"{rule.data_path.parameter!r} is the data-path parameter already")
+        return rules
+
+    def app_settings(self) -> dict[str, Any]:
+        """Read the RETRAIN_... app settings that are set."""
+        found: dict[str, Any] = {}
+        if source := self.environ.get("RETRAIN_BLOB_SOURCE"):
+            found["blob_source"] = source
+            if source not in BLOB_SOURCES:
+                self.faults.append(
+                    f"app setting RETRAIN_BLOB_SOURCE: expected one of {', '.join(BLOB_SOURCES)}; got {source!r}"
+                )
+        if schedule := self.environ.get("RETRAIN_TIMER_SCHEDULE"):
+            found["timer_schedule"] = schedule
+            if len(schedule.split()) not in (5, 6):
+                self.faults.append(
+                    f"app setting RETRAIN_TIMER_SCHEDULE: expected NCRONTAB, such as '0 * * * * *'; got {schedule!r}"
+                )
+        if grace := self.environ.get("RETRAIN_GRACE"):
+            try:
+                found["grace"] = duration(grace)
+            except ValueError as error:
+                self.faults.append(f"app setting RETRAIN_GRACE: {error}")
+        return found
+
+    def check(self, where: str, value: object, parse: Callable[[str], object]) -> None:
+        """Note the text of `parse`'s ValueError as a fault; a value that is no text has a fault already."""
+        if isinstance(value, str):
+            try:
+                parse(value)
+            except ValueError as error:
+                self.fault(where, f"{value!r}: {error}")
+
+
+def duration(text: str) -> timedelta:
+    """Read a duration such as `30s`, `10m`, `2h` or `1d`. Raises ValueError."""
+    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
+    if not found:
+        raise ValueError(f"expected a number and a unit (s, m, h, d), such as '10m'; got {text!r}")
+    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+
+
+def _check_address(url: str, kind: str) -> None:
+    address = Address.parse(url)
+    if address.kind != kind:
+        raise ValueError(f"this is the address of a {address.kind}; kind says {kind!r}")
+
+
+def _check_rule_name(name: str, others: list[object]) -> None:
+    if not _NAME.fullmatch(name):
+        raise ValueError(f"does not match {_NAME.pattern}")
+    if name in others:
+        raise ValueError("there is another rule of this name; a rule's name is part of every key")
+
+
+def _check_known(name: str, known: Mapping[str, object]) -> None:
+    if name not in known:
+        raise ValueError(f"not defined in this file{_nearest(name, known)}")
+
+
+def _check_connection(name: str, environ: Mapping[str, str]) -> None:
+    """A Functions connection: the setting itself or the settings of its prefix, with or without AzureWebJobs."""
+    for full in (name, f"AzureWebJobs{name}"):
+        if environ.get(full) or any(key.startswith(f"{full}__") for key in environ):
+            return
+    raise ValueError(f"there is no app setting {name!r}, nor one that begins with '{name}__'")
+
+
+def _description(kind: Any) -> str | None:
+    notes = getattr(kind, "__metadata__", ())
+    return next((note.description for note in notes if isinstance(note, Meta) and note.description), None)
+
+
+def _expected(kind: Any) -> str:
+    base = getattr(kind, "__origin__", kind)
+    return _description(kind) or (
+        "a table" if isinstance(base, type) and issubclass(base, msgspec.Struct) else "a value"
+    )
+
+
+def _nearest(name: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
+    close = difflib.get_close_matches(name, list(known), 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are: {', '.join(sorted(known)) or 'none'}"

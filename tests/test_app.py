@@ -1,0 +1,81 @@
+"""The function app as the platform's own worker library indexes it: exactly these functions, with these bindings."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_settings import ENVIRON
+
+ROOT = Path(__file__).parent.parent
+INDEX = """
+import asyncio, json, sys
+from pathlib import Path
+from local.host.worker import Worker
+functions = asyncio.run(Worker(Path(sys.argv[1])).start())
+print(json.dumps({f.name: [dict(b) for b in f.bindings] for f in functions}))
+"""
+
+
+def index(environ: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
+    """Return the raw bindings by function, as indexed in a process of its own with these app settings."""
+    clean = {key: value for key, value in os.environ.items() if key not in {*ENVIRON, "RETRAIN_BLOB_SOURCE"}}
+    done = subprocess.run(
+        [sys.executable, "-c", INDEX, str(ROOT)], env={**clean, **environ}, cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    found: dict[str, list[dict[str, Any]]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.fixture(scope="module")
+def functions() -> dict[str, list[dict[str, Any]]]:
+    """The app indexed with a sound configuration."""
+    return index(ENVIRON)
+
+
+HTTP = {
+    "retrain": ("retrain", "POST"),
+    "status": ("status", "GET"),
+    "retrains": ("retrains", "GET"),
+    "retrain_by_key": ("retrains/{key}", "GET"),
+}
+
+
+def test_exactly_these_functions(functions: dict[str, list[dict[str, Any]]]) -> None:
+    """A function more or less is a decision, not an accident."""
+    assert set(functions) == {*HTTP, "arrive_training"}
+
+
+@pytest.mark.parametrize("name", HTTP)
+def test_http_functions_need_a_key_and_have_their_routes(functions: dict[str, list[dict[str, Any]]], name: str) -> None:
+    """Each takes one method, and answers."""
+    trigger, answer = functions[name]
+    assert (trigger["route"], *trigger["methods"]) == HTTP[name]
+    assert trigger["authLevel"].upper() == "FUNCTION"
+    assert answer["type"] == "http"
+
+
+def test_blob_trigger_binds_a_client_to_the_container(functions: dict[str, list[dict[str, Any]]]) -> None:
+    """Deferred binding: the host passes on a name, and never the content."""
+    [trigger] = functions["arrive_training"]
+    assert trigger["type"] == "blobTrigger"
+    assert trigger["path"] == "training-data/{name}"
+    assert trigger["connection"] == "TrainingStorage"
+    assert trigger["source"] == "EventGrid"
+    assert trigger["properties"]["SupportsDeferredBinding"] is True
+
+
+def test_source_of_the_blob_trigger_is_an_app_setting() -> None:
+    """Events in the cloud, a scan on a laptop."""
+    [trigger] = index({**ENVIRON, "RETRAIN_BLOB_SOURCE": "LogsAndContainerScan"})["arrive_training"]
+    assert trigger["source"] == "LogsAndContainerScan"
+
+
+def test_app_with_a_faulty_configuration_has_its_http_functions() -> None:
+    """They report the faults; nothing that could start a run is there."""
+    assert set(index({})) == set(HTTP)

@@ -1,0 +1,210 @@
+"""Submitting to the v1 API, against the local workspace over real HTTP: what is sent, and what each answer means."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+import requests
+
+from shared import identity
+from shared.identity import Tokens
+from shared.pipelines.address import Address
+from shared.pipelines.base import Answer, NotAccepted, Refused, Submitted, Unknown
+from shared.pipelines.published import PublishedEndpoint, body, retry_after
+from shared.rules import DataPath, RetrainRequest
+from tests.fixtures_workspace import LocalWorkspace
+from tests.samples import ENDPOINT_URL, retrain_request
+
+AUDIENCE = "https://management.azure.com"
+
+
+@pytest.fixture
+def endpoint(workspace: LocalWorkspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[PublishedEndpoint]:
+    """The local workspace's endpoint `income`, with tokens from its managed identity; runs are held."""
+    workspace.control("POST", "settings", {"engine": "hold"})
+    monkeypatch.setenv("IDENTITY_ENDPOINT", workspace.info["identity_endpoint"])
+    monkeypatch.setenv("IDENTITY_HEADER", workspace.info["identity_header"])
+    identity.credential.cache_clear()
+    made = PublishedEndpoint(workspace.endpoint["url"], "income-retrain", Tokens(AUDIENCE))
+    yield made
+    made.close()
+    identity.credential.cache_clear()
+
+
+def with_fault(workspace: LocalWorkspace, endpoint: PublishedEndpoint, **fault: Any) -> Answer:
+    """Return what a submission comes to when the workspace answers it with a fault."""
+    workspace.control("POST", "faults", [{"on": "submit", **fault}])
+    return endpoint.submit(retrain_request())
+
+
+def test_submission_goes_to_the_pinned_version_with_the_path_and_the_key(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint
+) -> None:
+    """The version stands in the path and in the query; the default version is another one."""
+    request = retrain_request(path="income/us/ü #1%20.csv")
+    answer = endpoint.submit(request)
+    [run] = workspace.control("GET", "runs")
+    assert isinstance(answer, Submitted)
+    assert answer.run_id == run["run_id"]
+    assert run["url"].endswith("/1?pipelineVersion=1")
+    assert run["version"] == "1" != workspace.endpoint["default_version"]
+    sent = run["body"]
+    assert sent["DataPathAssignments"] == {
+        "input_data": {"DataStoreName": "training", "RelativePath": "income/us/ü #1%20.csv"}
+    }
+    assert sent["ExperimentName"] == "income-retrain"
+    assert sent["tags"]["retrain.key"] == sent["Properties"]["retrain.key"] == request.key
+    assert sent["Properties"]["retrain.rule"] == request.rule
+
+
+def test_published_pipeline_is_submitted_by_its_id(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
+    """Its id is the pin: no version anywhere in the URL."""
+    pipeline = workspace.call("GET", f"/PipelineEndpoints/Id/{workspace.endpoint['id']}").json()["PipelineVersionList"][
+        0
+    ]
+    url = f"{workspace.pipelines}/PipelineRuns/PipelineSubmit/{pipeline['PipelineId']}"
+    published = PublishedEndpoint(url, "income-retrain", endpoint.tokens)
+    answer = published.submit(retrain_request())
+    published.close()
+    [run] = workspace.control("GET", "runs")
+    assert isinstance(answer, Submitted)
+    assert run["url"].endswith(f"/PipelineSubmit/{pipeline['PipelineId']}")
+
+
+def test_assignments_of_each_kind() -> None:
+    """A DataPath, a dataset and a string parameter each have a map of their own; all parameters are strings."""
+
+    def assigned(assignment: Any) -> dict[str, Any]:
+        request = retrain_request()
+        path = DataPath(datastore="d", path="p/a.csv", parameter="in", assignment=assignment)
+        return body(msgspec.structs.replace(request, data_path=path, parameters={"x": "1"}), "e")
+
+    value = {"DataStoreName": "d", "RelativePath": "p/a.csv"}
+    assert assigned("data_path")["DataPathAssignments"] == {"in": value}
+    assert assigned("dataset")["DataSetDefinitionValueAssignments"] == {"in": {"LiteralValue": value}}
+    assert assigned("string")["ParameterAssignments"] == {"x": "1", "in": "p/a.csv"}
+    assert assigned("data_path")["ParameterAssignments"] == {"x": "1"}
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 422])
+def test_no_of_the_endpoint_is_refused_with_its_words(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint, status: int
+) -> None:
+    """It would say no again: nothing is repeated, and the service's code and message are kept."""
+    answer = with_fault(workspace, endpoint, kind="status", status=status)
+    assert isinstance(answer, Refused)
+    assert answer.reason.startswith(str(status))
+    assert ": " in answer.reason
+
+
+def test_unknown_version_is_refused(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
+    """A version that the endpoint does not have never becomes the default one."""
+    answer = endpoint.submit(msgspec.structs.replace(retrain_request(), version="99"))
+    assert isinstance(answer, Refused)
+    assert "99" in answer.reason
+    assert workspace.control("GET", "runs") == []
+
+
+@pytest.mark.parametrize("status", [408, 500, 502, 503, 504])
+def test_server_errors_leave_the_outcome_open(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint, status: int
+) -> None:
+    """The run may exist although the answer says otherwise."""
+    assert isinstance(with_fault(workspace, endpoint, kind="status", status=status), Unknown)
+
+
+@pytest.mark.parametrize("kind", ["drop", "accept_then_drop"])
+def test_connection_that_breaks_leaves_the_outcome_open(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint, kind: str
+) -> None:
+    """From here both look the same, although one run exists and the other does not."""
+    assert isinstance(with_fault(workspace, endpoint, kind=kind), Unknown)
+    assert len(workspace.control("GET", "runs")) == (kind == "accept_then_drop")
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "no json", '{"Id": null}', '{"Id": ""}', '{"Id": 3}'])
+def test_acceptance_without_a_run_id_leaves_the_outcome_open(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint, text: str
+) -> None:
+    """200 says that something was accepted, but not what."""
+    answer = with_fault(workspace, endpoint, kind="status", status=200, body=text)
+    assert isinstance(answer, Unknown)
+    assert "without a run id" in answer.reason
+
+
+def test_throttling_is_not_accepted_and_carries_the_pause(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint
+) -> None:
+    """429 says surely not; Retry-After says when."""
+    answer = with_fault(workspace, endpoint, kind="status", status=429, retry_after=7)
+    assert isinstance(answer, NotAccepted)
+    assert answer.retry_after == timedelta(seconds=7)
+
+
+def test_nobody_at_the_address_is_not_accepted(endpoint: PublishedEndpoint) -> None:
+    """Nothing was sent, so it may be sent again."""
+    nowhere = PublishedEndpoint(ENDPOINT_URL.replace(":7081", ":9"), "e", endpoint.tokens)
+    answer = nowhere.submit(retrain_request())
+    nowhere.close()
+    assert isinstance(answer, NotAccepted)
+
+
+def test_identity_that_gives_no_token_is_not_accepted(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing was sent; the reason says what to do and holds no secret."""
+    monkeypatch.setenv("IDENTITY_HEADER", "wrong")
+    monkeypatch.setenv("PATH", "")  # no `az` either
+    identity.credential.cache_clear()
+    answer = endpoint.submit(retrain_request())
+    assert isinstance(answer, NotAccepted)
+    assert "No token for https://management.azure.com/.default" in answer.reason
+    assert "role on the workspace" in answer.reason
+    assert workspace.control("GET", "runs") == []
+
+
+def test_token_is_asked_for_once(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
+    """Two submissions, one token; a fault on the second token would show."""
+    assert isinstance(endpoint.submit(retrain_request()), Submitted)
+    workspace.control("POST", "faults", [{"on": "token", "kind": "status", "status": 500, "times": 9}])
+    assert isinstance(endpoint.submit(retrain_request()), Submitted)
+
+
+def test_token_is_in_no_answer(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
+    """Whatever goes wrong, reasons end up in the ledger and in logs."""
+    token = endpoint.tokens.get()
+    for fault in ({"kind": "drop"}, {"kind": "status", "status": 400}, {"kind": "status", "status": 503}):
+        assert token not in str(with_fault(workspace, endpoint, **fault))
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [("0", 0), ("30", 30), ("Sun, 01 Nov 2026 12:00:10 GMT", 10), ("Sun, 01 Nov 2026 11:00:00 GMT", 0)],
+)
+def test_retry_after_in_seconds_and_as_a_date(value: str, seconds: int) -> None:
+    """Both forms of RFC 9110; a date that is past means now."""
+    response = requests.Response()
+    response.headers["Retry-After"] = value
+    assert retry_after(response, datetime(2026, 11, 1, 12, tzinfo=UTC)) == timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize("value", ["", "soon", "-5", "1.5", "Sun, 99 Nov 2026"])
+def test_retry_after_that_says_nothing(value: str) -> None:
+    """Nonsense is as if it were not there."""
+    response = requests.Response()
+    response.headers["Retry-After"] = value
+    assert retry_after(response) is None
+
+
+def test_studio_address_where_the_service_gives_none() -> None:
+    """Every run has a page for people, built from the workspace in the endpoint's address."""
+    url = Address.parse(ENDPOINT_URL).studio_url("run-1")
+    assert url.startswith("https://ml.azure.com/runs/run-1?wsid=/subscriptions/s/resourceGroups/g/")
+
+
+def test_request_is_typed_data() -> None:
+    """A request survives the ledger: encoded and decoded it is the same."""
+    request = retrain_request()
+    assert msgspec.json.decode(msgspec.json.encode(request), type=RetrainRequest) == request

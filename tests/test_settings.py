@@ -1,0 +1,156 @@
+"""retrain.toml and the app settings: the shipped file, and every fault in one message."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from shared import settings
+from shared.errors import ConfigurationError
+from tests.samples import ENDPOINT_URL
+
+ENVIRON = {
+    "TRAINING_CONTAINER": "training-data",
+    "TrainingStorage": "UseDevelopmentStorage=true",
+    "AzureWebJobsStorage": "UseDevelopmentStorage=true",
+    "INCOME_ENDPOINT_URL": ENDPOINT_URL,
+}
+SHIPPED = settings.FILE.read_text()
+
+
+def faults(tmp_path: Path, text: str, environ: dict[str, str] = ENVIRON) -> list[str]:
+    """Return the faults of a configuration."""
+    file = tmp_path / "retrain.toml"
+    file.write_text(text)
+    with pytest.raises(ConfigurationError) as caught:
+        settings.load(file, environ)
+    return list(caught.value.faults)
+
+
+def test_shipped_file_is_sound() -> None:
+    """It names one datastore, one pinned pipeline, and one rule for CSV files below income/."""
+    loaded = settings.load(environ=ENVIRON)
+    assert loaded.datastores["training"].container == "training-data"
+    assert loaded.pins == {"income": "1"}
+    assert [rule.path for rule in loaded.rules] == ["income/**/*.csv"]
+    assert loaded.blob_source == "EventGrid"
+    assert loaded.grace == timedelta(minutes=10)
+
+
+def test_missing_version_is_refused_with_file_key_and_expectation(tmp_path: Path) -> None:
+    """No version, no start: the fault says where it belongs and why it is needed."""
+    [fault] = faults(tmp_path, SHIPPED.replace('\nversion = "1"', ""))
+    assert fault.startswith("retrain.toml: pipelines.income.version: missing; expected the endpoint's version")
+    assert "default version" in fault
+
+
+@pytest.mark.parametrize("version", ["3", '"latest"', '""', '"01"', "true"])
+def test_version_that_is_no_string_of_digits_is_refused(tmp_path: Path, version: str) -> None:
+    """Neither a number nor a word: the service's versions are strings of integers."""
+    [fault] = faults(tmp_path, SHIPPED.replace('\nversion = "1"', f"\nversion = {version}"))
+    assert "pipelines.income.version" in fault
+
+
+def test_every_fault_is_in_one_message(tmp_path: Path) -> None:
+    """Faults in one key, table or app setting hide none in another."""
+    text = (
+        SHIPPED.replace("container =", "contaner =")
+        .replace('"pipeline_endpoint"', '"pipeline-endpoint"')
+        .replace("income/**/*.csv", "income/**x/*.csv")
+        .replace('pipeline = "income"', 'pipeline = "incom"')
+        .replace("grain = ", "gran = ")
+        + 'since = 2026-01-01T00:00:00\nsinze = "x"\n[piplines.a]\n'
+    )
+    found = "\n".join(faults(tmp_path, text, {**ENVIRON, "RETRAIN_GRACE": "10", "RETRAIN_BLOB_SOURCE": "Poll"}))
+    for where in [
+        "piplines: unknown table; did you mean 'pipelines'?",
+        "datastores.training.contaner: unknown key; did you mean 'container'?",
+        "datastores.training.container: missing",
+        "pipelines.income.kind: expected one of",
+        "rules[0] (income-files).sinze: unknown key; did you mean 'since'?",
+        "rules[0] (income-files).data_path.gran: unknown key",
+        "rules[0] (income-files).path: 'income/**x/*.csv'",
+        "rules[0] (income-files).pipeline: 'incom': not defined in this file; did you mean 'income'?",
+        "rules[0] (income-files).since",
+        "RETRAIN_GRACE",
+        "RETRAIN_BLOB_SOURCE",
+    ]:
+        assert where in found
+
+
+def test_unset_app_settings_are_named_with_the_place_that_needs_them(tmp_path: Path) -> None:
+    """Each %NAME% without a value is a fault of its own, and so is a connection that is not configured."""
+    found = "\n".join(faults(tmp_path, SHIPPED, {}))
+    assert "datastores.training.container: the app setting 'TRAINING_CONTAINER' is not set" in found
+    assert "pipelines.income.url: the app setting 'INCOME_ENDPOINT_URL' is not set" in found
+    assert "datastores.training.connection: 'TrainingStorage': there is no app setting" in found
+    assert "ledger.connection: 'AzureWebJobsStorage': there is no app setting" in found
+
+
+@pytest.mark.parametrize("prefix", ["TrainingStorage__blobServiceUri", "AzureWebJobsTrainingStorage"])
+def test_connection_may_be_by_identity_or_carry_the_platforms_prefix(prefix: str) -> None:
+    """As Functions resolves it: a prefix form, or AzureWebJobs in front."""
+    environ = {key: value for key, value in ENVIRON.items() if key != "TrainingStorage"}
+    assert settings.load(environ={**environ, prefix: "https://x.blob.core.windows.net"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "rules = 3\n", "datastores = []\npipelines = 1\nrules = [1]\n", "[datastores.a]\n[pipelines.a]\n[[rules]]\n"],
+)
+def test_files_with_next_to_nothing_in_them_are_faults_not_crashes(tmp_path: Path, text: str) -> None:
+    """What is missing is said table by table."""
+    assert faults(tmp_path, text)
+
+
+def test_file_that_is_no_toml(tmp_path: Path) -> None:
+    """The parser's own words say where."""
+    [fault] = faults(tmp_path, "[rules\n")
+    assert "cannot be read" in fault
+    assert "line 1" in fault
+
+
+def test_two_rules_of_one_name(tmp_path: Path) -> None:
+    """A rule's name is part of every key, so it belongs to one rule."""
+    rule = SHIPPED[SHIPPED.index("[[rules]]") :]
+    [fault] = faults(tmp_path, SHIPPED + rule)
+    assert "another rule of this name" in fault
+
+
+def test_address_of_another_kind_is_refused(tmp_path: Path) -> None:
+    """The address tells what it is, and that must agree with `kind`."""
+    text = SHIPPED.replace('"pipeline_endpoint"', '"published_pipeline"').replace('\nversion = "1"', "")
+    [fault] = faults(tmp_path, text)
+    assert "this is the address of a pipeline_endpoint" in fault
+
+
+def test_published_pipeline_is_pinned_by_its_id(tmp_path: Path) -> None:
+    """It has no version: what was published under an id never changes."""
+    file = tmp_path / "retrain.toml"
+    file.write_text(SHIPPED.replace('"pipeline_endpoint"', '"published_pipeline"').replace('\nversion = "1"', ""))
+    url = ENDPOINT_URL.replace("PipelineEndpointSubmit/Id/e", "PipelineSubmit/p-1")
+    assert settings.load(file, {**ENVIRON, "INCOME_ENDPOINT_URL": url}).pins == {"income": "p-1"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ml.azure.com/endpoints",
+        ENDPOINT_URL.replace("http://127.0.0.1:7081", "http://westeurope.api.azureml.ms"),
+        ENDPOINT_URL + "/3",
+        ENDPOINT_URL + "?pipelineVersion=3",
+        "not a url",
+    ],
+)
+def test_urls_that_are_no_rest_endpoint_are_refused(tmp_path: Path, url: str) -> None:
+    """Among them plain HTTP to another machine, which a bearer token must not take, and a version in the address."""
+    [fault] = faults(tmp_path, SHIPPED, {**ENVIRON, "INCOME_ENDPOINT_URL": url})
+    assert "pipelines.income.url" in fault
+    assert "expected" in fault
+
+
+@pytest.mark.parametrize("text", ["", "10", "m", "-1m", "1.5h", "1w"])
+def test_durations_that_are_none(text: str) -> None:
+    """A number and a unit, or an error that says so."""
+    with pytest.raises(ValueError, match="expected a number and a unit"):
+        settings.duration(text)
