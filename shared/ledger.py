@@ -227,7 +227,7 @@ class Ledger:
                 mark = self.table.get_entity(rule.name, row_key)
         written = mark.metadata["timestamp"]
         assert written is not None  # the service stamps every entity
-        return written - timedelta(seconds=mark["Uptime"])
+        return _plain(written) - timedelta(seconds=mark["Uptime"])
 
     def _insert(self, operations: list[tuple[str, dict[str, Any]]]) -> list[Mapping[str, Any]]:
         """Run a transaction of inserts; the very first one makes the table."""
@@ -267,12 +267,13 @@ def _open(entry: Entry) -> dict[str, Any]:
 
 
 def _entry(entity: Mapping[str, Any]) -> Entry:
-    # The SDK's times are a subclass of datetime that carries the service's own text; a plain one is wanted here.
-    columns = {
-        name: datetime.combine(value.date(), value.timetz()) if isinstance(value, datetime) else value
-        for name, value in entity.items()
-    }
+    columns = {name: _plain(value) if isinstance(value, datetime) else value for name, value in entity.items()}
     return msgspec.convert(columns, Entry)
+
+
+def _plain(time: datetime) -> datetime:
+    """Return the time without the service's own text: the SDK's is a subclass that no encoder knows."""
+    return datetime.combine(time.date(), time.timetz())
 
 
 def _etag(entity: TableEntity) -> str:
