@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import azure.functions as func
 
-from functions import blob, operate, webhook
+from functions import blob, operate, poison, timer, webhook
 from shared import settings
 from shared.errors import ConfigurationError
 from shared.events import log
@@ -24,3 +24,5 @@ def blueprints() -> Iterator[func.Blueprint]:
         log("not_configured", logging.ERROR, reason=error)
     else:
         yield blob.blueprint(configured)
+        yield timer.blueprint(configured)
+        yield poison.blueprint(configured)

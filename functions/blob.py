@@ -15,12 +15,11 @@ DETECTORS = {
 
 def blueprint(settings: Settings) -> func.Blueprint:
     """Return a blueprint with a blob trigger for each container of `settings`."""
-    triggers = dict[tuple[str, str], list[str]]()
-    for name, datastore in settings.datastores.items():
-        triggers.setdefault((datastore.connection, datastore.container), []).append(name)
     made = func.Blueprint()
-    for (connection, container), datastores in triggers.items():
-        _add(made, connection, container, datastores, settings.blob_source)
+    for connection, container in dict.fromkeys(
+        (store.connection, store.container) for store in settings.datastores.values()
+    ):
+        _add(made, connection, container, settings.datastores_on(connection, container), settings.blob_source)
     return made
 
 

@@ -16,6 +16,7 @@ from shared.errors import (
     EndpointError,
     NotFoundError,
     RetrainError,
+    RowError,
     StorageError,
 )
 from shared.events import log
@@ -28,6 +29,7 @@ STATUS: dict[type[RetrainError], HTTPStatus] = {
     NotFoundError: HTTPStatus.NOT_FOUND,
     ConflictError: HTTPStatus.CONFLICT,
     ConfigurationError: HTTPStatus.SERVICE_UNAVAILABLE,
+    RowError: HTTPStatus.INTERNAL_SERVER_ERROR,
     StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
     EndpointError: HTTPStatus.SERVICE_UNAVAILABLE,
 }

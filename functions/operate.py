@@ -1,13 +1,26 @@
-"""For operators: what has been started, and whether the app is fit to start more. Never starts anything."""
+"""For operators: what has been started, acting on it again, and whether the app is fit to start more.
+
+Never starts anything that an operator did not ask for.
+"""
+
+from http import HTTPStatus
 
 import azure.functions as func
+import msgspec
 
-from functions.http import answer, problems
-from shared import wiring
+from functions.http import answer, body_as, problems
+from shared import flow, wiring
 from shared.errors import BadRequestError, NotFoundError
 from shared.views import view
 
 blueprint = func.Blueprint()
+
+
+class Redrive(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a redrive; it may be left out."""
+
+    force: bool = False
+    """Also what could double a live run."""
 
 
 @blueprint.function_name("status")
@@ -52,3 +65,14 @@ def retrain_by_key(req: func.HttpRequest) -> func.HttpResponse:
     if row is None:
         raise NotFoundError(f"There is no retrain request {req.route_params['key'][:100]!r}.")
     return answer(view(row.entry))
+
+
+@blueprint.function_name("redrive")
+@blueprint.route(route="retrains/{key}/redrive", methods=["POST"])
+@problems
+def redrive(req: func.HttpRequest) -> func.HttpResponse:
+    """Act again on a request that came to a bad end."""
+    wish = body_as(req, Redrive) if req.get_body() else Redrive()
+    outcome = flow.redrive(wiring.app(), req.route_params["key"], wish.force)
+    assert outcome.entry is not None  # a redrive always has a row
+    return answer(view(outcome.entry), HTTPStatus.ACCEPTED)

@@ -6,7 +6,8 @@ import azure.functions as func
 
 from functions.http import LARGEST_BODY, answer, body_as, problem, problems
 from shared import flow, wiring
-from shared.flow import Outcome
+from shared.calls import Call
+from shared.outcome import Outcome
 from shared.views import view
 
 blueprint = func.Blueprint()
@@ -20,7 +21,7 @@ def retrain(req: func.HttpRequest) -> func.HttpResponse:
     app = wiring.app()
     if len(req.get_body()) > LARGEST_BODY:
         return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body has more than {LARGEST_BODY:,} bytes.")
-    return _answer(flow.request(app, body_as(req, flow.Call)))
+    return _answer(flow.request(app, body_as(req, Call)))
 
 
 def _answer(outcomes: list[Outcome]) -> func.HttpResponse:

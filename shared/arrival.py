@@ -21,6 +21,9 @@ class Source(StrEnum):
     BLOB_SCAN = "blob_scan"  # the blob trigger, listing the container: also sees blobs that are long there
     BLOB_EVENT = "blob_event"  # the blob trigger, by Event Grid: sees new blobs only
     WEBHOOK = "webhook"  # a caller of POST /api/retrain, who names the blob
+    RECONCILE = "reconcile"  # the search for arrivals that nobody told of
+    POISON = "poison"  # the queue of arrivals that the platform gave up on
+    REDRIVE = "redrive"  # an operator
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):

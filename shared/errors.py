@@ -5,6 +5,7 @@
     |-- BadRequestError        fix the request; nothing was started
     |-- NotFoundError          it names something that is not there
     |-- ConflictError          somebody else was first, or it would double a live run
+    |-- RowError               mend or remove a row of the ledger; everything else goes on
     |-- StorageError           try again: the storage account did not do as asked
     '-- EndpointError          reading from the pipeline's endpoint failed; the next tick tries again
 
@@ -39,6 +40,10 @@ class NotFoundError(RetrainError):
 
 class ConflictError(RetrainError):
     """The ledger holds something else than the caller assumed; the text says what."""
+
+
+class RowError(RetrainError):
+    """A row of the ledger cannot be read: another version of the app wrote it, or it was damaged."""
 
 
 class StorageError(RetrainError):

@@ -5,14 +5,29 @@ Never logs tokens, keys, connection strings or the content of training data.
 
 import json
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shared.errors import ConflictError, RetrainError
 
 logger = logging.getLogger("retrain")
 
 
-def log(event: str, level: int = logging.INFO, **fields: object) -> None:
+def log(event: str, level: int = logging.INFO, /, **fields: object) -> None:
     """Write one event. `fields` with the value None are left out; text with spaces or quotes is quoted as JSON."""
     words = [event, *(f"{name}={_text(value)}" for name, value in fields.items() if value is not None)]
     logger.log(level, " ".join(words))
+
+
+@contextmanager
+def logged(step: str, **fields: object) -> Iterator[None]:
+    """Log what goes wrong in a step of the timer and go on: the next tick does the step again."""
+    try:
+        yield
+    except ConflictError as error:  # another worker did it
+        log(f"{step}_left", logging.INFO, **fields, reason=error)
+    except RetrainError as error:
+        log(f"{step}_failed", logging.ERROR, **fields, reason=error)
 
 
 def _text(value: object) -> str:

@@ -1,54 +1,59 @@
 """THE STORY of an arrival, from top to bottom: arrive (or a request) = look, match, claim, submit, record.
 
 Four round trips: the blob's properties, the claim, the submission, the record of its answer. Before the claim an error
-goes to the caller, who comes again; after it the row owns the arrival, and nothing here raises any more.
+goes to the caller, who comes again; after it the row owns the arrival, and nothing here raises any more. What is open
+then, the timer brings to its end (`tick`): it sends what waits, settles what is uncertain, tracks runs, and looks for
+arrivals that nobody told of. Poison and redrive are the two ways around.
 
 Never downloads training data, and never sends to an endpoint what the ledger does not announce first.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+import random
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Any
 
 import msgspec
-import stamina
-from azure.core.exceptions import ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
 from shared import arrival as arrivals
 from shared.arrival import Arrival, Source
-from shared.errors import BadRequestError, ConflictError, NotFoundError, RetrainError
-from shared.events import log
-from shared.ledger import Claimed, Entry, Row, State, Taken
-from shared.pipelines.base import Answer, NotAccepted, Refused, Submitted, Unknown
-from shared.rules import RetrainRequest, Rule, Skip, again, match
+from shared.calls import Call, addressed, answerable
+from shared.errors import ConflictError, EndpointError, NotFoundError, RetrainError
+from shared.events import log, logged
+from shared.ledger import OPEN, Claimed, Entry, Row, Scan, State, Taken
+from shared.lookout import Lookout
+from shared.outcome import Outcome
+from shared.pipelines.base import Answer, NotAccepted, Phase, Refused, Run, Submitted, Unknown
+from shared.rules import RetrainRequest, Rule, Skip, again, literal_prefix, match
 from shared.storage import storage_errors
 from shared.wiring import App
 
-# A submission that surely was not accepted is due again after this, unless the endpoint asked for longer.
-PAUSE = timedelta(minutes=1)
+# A submission that surely was not accepted is due again after this, doubled with each try up to the longest.
+PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(minutes=30)
+# How long after its submission a run is read how often: people watch the first minutes, a job may last for days.
+TRACK = (
+    (timedelta(minutes=10), timedelta()),
+    (timedelta(hours=2), timedelta(minutes=5)),
+    (timedelta(days=1), timedelta(minutes=15)),
+)
+TRACK_OLD = timedelta(hours=1)
+# One tick: as many threads as wait for the network at once, and an end before the next tick begins.
+THREADS, TICK = 8, timedelta(seconds=45)
+# The search for missed arrivals: pages of 5,000 blobs a tick and rule; and how far the clocks of those who write blobs
+# and of those who look for them may differ.
+PAGES, CLOCKS = 20, timedelta(minutes=10)
 
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one decision: a row in the ledger, or a skip."""
-
-    entry: Entry | None = None
-    skip: Skip | None = None
-    duplicate: bool = False
-    """The row was there before: this delivery started nothing."""
-
-
-class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a caller of POST /api/retrain asks for."""
-
-    path: str
-    datastore: str | None = None
-    """May be left out when `rule` is given."""
-    rule: str | None = None
-    """Only this rule; left out: every rule of the datastore that matches."""
-    parameters: dict[str, str] = {}
-    """Further pipeline parameters; they win over the rule's own."""
-    force: bool = False
-    """Train again on data that has a run already."""
+STATES = {
+    Phase.PENDING: State.SUBMITTED,
+    Phase.RUNNING: State.RUNNING,
+    Phase.FINISHED: State.FINISHED,
+    Phase.FAILED: State.FAILED,
+    Phase.CANCELED: State.CANCELED,
+}
 
 
 def arrive(app: App, datastore: str, path: str, source: Source) -> list[Outcome]:
@@ -95,7 +100,8 @@ def act(app: App, decisions: Iterable[RetrainRequest | Skip], arrival: Arrival, 
             else:
                 outcomes.append(start_again(app, decision) if force else start(app, decision))
         except RetrainError as error:
-            log("not_started", logging.ERROR, **names(decision, arrival), reason=error)
+            key = decision.key if isinstance(decision, RetrainRequest) else None
+            log("not_started", logging.ERROR, key=key, rule=decision.rule, path=arrival.path, reason=error)
             errors.append(error)
     if errors:
         raise errors[0]
@@ -104,18 +110,18 @@ def act(app: App, decisions: Iterable[RetrainRequest | Skip], arrival: Arrival, 
 
 def start(app: App, request: RetrainRequest) -> Outcome:
     """Claim, submit, record: at most once for a key, whoever else is trying."""
-    match app.ledger.claim(request):
+    match app.ledger.claim(request, app.settings.grace):
         case Taken(row):
             log("duplicate", key=request.key, state=row.entry.state, run=row.entry.run_id or None)
             return Outcome(entry=row.entry, duplicate=True)
         case Claimed(row):
-            log("claimed", key=request.key, rule=request.rule, path=request.arrival.path, version=request.version)
+            source, path = request.arrival.source, request.arrival.path
+            log("claimed", key=request.key, rule=request.rule, path=path, source=source, version=request.version)
             return Outcome(entry=record(app, row, submit(app, row.entry)))
 
 
-def start_again(app: App, request: RetrainRequest) -> Outcome:
-    """Start the first attempt that nobody has claimed yet: a person wants the same data trained again."""
-    attempt = 1
+def start_again(app: App, request: RetrainRequest, attempt: int = 1) -> Outcome:
+    """Start the first attempt, from `attempt` on, that nobody has: a person wants the same data trained again."""
     while (outcome := start(app, again(request, attempt))).duplicate:
         attempt += 1
     return outcome
@@ -123,7 +129,14 @@ def start_again(app: App, request: RetrainRequest) -> Outcome:
 
 def submit(app: App, entry: Entry) -> Answer:
     """Send the submission that the row announces to the endpoint, at the pinned version."""
-    return app.pipelines[entry.pipeline].submit(entry.retrain_request())
+    pipeline = app.pipelines.get(entry.pipeline)
+    if pipeline is None:
+        return NotAccepted(reason=f"retrain.toml has no pipeline {entry.pipeline!r} any more; it waits for one.")
+    assert entry.sent_at is not None  # what is sent says since when
+    stopped = (app.ledger.now() - entry.sent_at).total_seconds()
+    if stopped > app.limits.begin_s:  # others may think that this worker died, and be sending
+        return NotAccepted(reason=f"This worker stood still for {stopped:.0f} s before it could send.")
+    return pipeline.submit(entry.retrain_request())
 
 
 def record(app: App, row: Row, answer: Answer) -> Entry:
@@ -131,115 +144,238 @@ def record(app: App, row: Row, answer: Answer) -> Entry:
 
     Never raises: when the table cannot be written the row still says `sending`, and the log says what is missing.
     """
-    state, changes = recorded(answer, app.ledger.now(), app.settings.grace)
+    state, changes = recorded(answer, row.entry.tries, app.ledger.now())
     entry = row.entry
-    log(
-        state,
-        logging.INFO if state == State.SUBMITTED else logging.WARNING,
-        key=entry.key,
-        rule=entry.rule,
-        version=entry.version,
-        run=changes.get("run_id"),
-        reason=changes.get("reason"),
-    )
+    level = logging.INFO if state == State.SUBMITTED else logging.WARNING
+    run, reason = changes.get("run_id"), changes.get("reason")
+    log(state, level, key=entry.key, rule=entry.rule, version=entry.version, run=run, reason=reason)
     try:
         return app.ledger.move(row, state, **changes).entry
     except RetrainError as error:
-        log("not_recorded", logging.ERROR, key=entry.key, state=state, run=changes.get("run_id"), reason=error)
+        log("not_recorded", logging.ERROR, key=entry.key, state=state, run=run, reason=error)
         return msgspec.structs.replace(entry, state=state, **changes)
 
 
-def recorded(answer: Answer, now: datetime, grace: timedelta) -> tuple[State, dict[str, str | datetime]]:
+def recorded(answer: Answer, tries: int, now: datetime) -> tuple[State, dict[str, Any]]:
     """Return the state and the columns that an answer leads to."""
     match answer:
         case Submitted():
-            return State.SUBMITTED, {"run_id": answer.run_id, "run_url": answer.run_url}
+            run = {"run_id": answer.run_id, "run_url": answer.run_url}
+            return State.SUBMITTED, {**run, "reason": "", "due_at": now}
         case Refused():
             return State.REFUSED, {"reason": answer.reason, "ended_at": now}
         case NotAccepted():
-            return State.WAITING, {"reason": answer.reason, "due_at": now + max(answer.retry_after or PAUSE, PAUSE)}
+            pause = min(PAUSE * 2 ** min(tries - 1, 10), LONGEST_PAUSE)
+            return State.WAITING, {"reason": answer.reason, "due_at": now + max(answer.retry_after or pause, pause)}
         case Unknown():
-            return State.UNCERTAIN, {"reason": answer.reason, "due_at": now + grace}
+            return State.UNCERTAIN, {"reason": answer.reason, "due_at": now}
 
 
-def addressed(app: App, call: Call) -> tuple[list[Rule], str]:
-    """Return the rules and the datastore that a call is about."""
-    rules = list(app.settings.rules)
-    if call.rule is not None:
-        rules = [rule for rule in rules if rule.name == call.rule]
-        if not rules:
-            known = ", ".join(rule.name for rule in app.settings.rules)
-            raise NotFoundError(f"There is no rule {call.rule!r}; known are: {known}.")
-    datastore = call.datastore or (rules[0].datastore if call.rule else None)
-    if datastore is None:
-        raise BadRequestError("Give the datastore, or a rule.")
-    if datastore not in app.settings.datastores:
-        known = ", ".join(app.settings.datastores)
-        raise NotFoundError(f"There is no datastore {datastore!r}; known are: {known}.")
-    if call.rule and rules[0].datastore != datastore:
-        raise BadRequestError(f"Rule {call.rule!r} is for datastore {rules[0].datastore!r}, not {datastore!r}.")
-    clash = {rule.data_path.parameter for rule in rules} & call.parameters.keys()
-    if clash:
-        raise BadRequestError(f"Parameter {clash.pop()!r} takes the data path; it cannot be given a value here.")
-    return rules, datastore
+def tick(app: App) -> None:
+    """Bring open work on, then look for arrivals that nobody told of. What is not done in time, the next tick does."""
+    app.prepare()
+    lookout, now = Lookout(app), app.ledger.now()
+    work = list[tuple[str, str]]()
+    for rule in app.settings.rules:
+        with logged("open_work", rule=rule.name):
+            work += [(rule.name, key) for key, _ in app.ledger.due(rule.name, now)]
+    random.shuffle(work)  # more than fits one tick: no row is always among the last
+    with ThreadPoolExecutor(THREADS, "tick") as pool:
+        list(pool.map(lambda item: bring_on(app, lookout, item[0], item[1], now + TICK), work))
+    for rule in app.settings.rules:
+        with logged("reconcile", rule=rule.name):
+            reconcile(app, rule)
 
 
-def answerable(app: App, outcome: Outcome, parameters: Mapping[str, str]) -> Outcome:
-    """Return `outcome` as a caller can be told: with the run, where another delivery is just being sent.
+def bring_on(app: App, lookout: Lookout, rule: str, key: str, until: datetime) -> None:
+    """Do the next thing for one open row. Never raises: the log says what went wrong, and the next tick tries again."""
+    if app.ledger.now() > until:
+        return
+    with logged("open_work", key=key, rule=rule):
+        row = app.ledger.get(key, [rule])
+        if row is None or row.open_etag is None:
+            return
+        match row.entry.state:
+            case State.WAITING:
+                resend(app, row)
+            case State.SENDING | State.UNCERTAIN:
+                settle_outcome(app, lookout, row)
+            case State.SUBMITTED | State.RUNNING:
+                track(app, row)
 
-    Raises ConflictError when a run is there already and was started with other parameters than the caller asks for.
+
+def resend(app: App, row: Row) -> Entry:
+    """Send once more what surely was not accepted. The row says `sending` first, which excludes everybody else."""
+    now = app.ledger.now()
+    changes = {"sent_at": now, "due_at": now + app.settings.grace, "tries": row.entry.tries + 1}
+    row = app.ledger.move(row, State.SENDING, **changes)
+    log("sending", key=row.entry.key, rule=row.entry.rule, tries=row.entry.tries)
+    return record(app, row, submit(app, row.entry))
+
+
+def settle_outcome(app: App, lookout: Lookout, row: Row) -> None:
+    """Find out whether a submission without an answer was accepted: look for its key among the version's runs.
+
+    Found: it is the run. Not found within the grace period: it may still show up. After that `on_uncertain` decides.
     """
-    if not outcome.duplicate or outcome.entry is None:
-        return outcome
-    entry = outcome.entry
-    started_with = entry.retrain_request().parameters
-    differing = sorted(name for name, value in parameters.items() if started_with.get(name) != value)
-    if differing:
-        raise ConflictError(
-            f"This data has a run already, {entry.run_id or entry.key}, with another {' and '.join(differing)}. "
-            'To train on it again as asked, add "force": true.'
-        )
-    return msgspec.structs.replace(outcome, entry=until_sent(app, entry))
+    entry = row.entry
+    found = lookout.find(entry)
+    if isinstance(found, Run):
+        changes = {"run_id": found.run_id, "run_url": found.run_url, "due_at": app.ledger.now()}
+        app.ledger.move(row, State.SUBMITTED, **changes, reason="")
+        log("found", key=entry.key, rule=entry.rule, run=found.run_id, was=entry.state)
+    elif found.certain:
+        evidence = app.ledger.gives_keys_back(entry.pipeline)
+        policy = app.settings.pipelines[entry.pipeline].on_uncertain
+        if policy == "resubmit" or (policy == "auto" and evidence):
+            log("resubmitting", logging.WARNING, key=entry.key, rule=entry.rule, reason=found.reason)
+            resend(app, row)
+        else:
+            seen = {None: "no run was seen yet", False: "it does not", True: "it does"}[evidence]
+            reason = f"{found.reason} Whether this pipeline gives keys back: {seen}; on_uncertain is {policy!r}."
+            app.ledger.move(row, State.HELD, reason=f"{reason} {entry.reason}".strip(), ended_at=app.ledger.now())
+            log("held", logging.ERROR, key=entry.key, rule=entry.rule, reason=reason, cure=f"redrive {entry.key}")
 
 
-class _StillSendingError(Exception):
-    """The delivery that has the claim is waiting for the endpoint's answer."""
+def track(app: App, row: Row) -> None:
+    """Read the run and write down where it is; at the first look, prove that it is of the pinned version."""
+    entry, now = row.entry, app.ledger.now()
+    pipeline = app.pipelines[entry.pipeline]
+    run = pipeline.run(entry.run_id)
+    app.learn(entry.pipeline, run.key == entry.key, run.run_id)
+    if not entry.pipeline_id and run.pipeline_id and run.pipeline_id != (pinned := pipeline.pinned(entry.version)):
+        reason = f"Run {run.run_id} is of pipeline {run.pipeline_id}, but version {entry.version} is {pinned}."
+        app.ledger.move(row, State.MISPINNED, reason=reason, pipeline_id=run.pipeline_id, ended_at=now)
+        log("mispinned", logging.ERROR, key=entry.key, rule=entry.rule, reason=reason, cure="cancel the run")
+        return
+    state = STATES[run.phase]
+    pause = next((pause for age, pause in TRACK if now - (entry.sent_at or now) < age), TRACK_OLD)
+    changes: dict[str, Any] = {"run_status": run.word, "pipeline_id": run.pipeline_id or "", "due_at": now + pause}
+    if (state, run.word, bool(entry.pipeline_id)) == (entry.state, entry.run_status, True) and not pause:
+        return  # nothing new to write
+    if run.started_at:
+        changes["started_at"] = run.started_at
+    if state not in OPEN:
+        changes["ended_at"] = run.ended_at or now
+    if state == State.FAILED:
+        changes["reason"] = why_failed(app, entry, run)
+    app.ledger.move(row, state, **changes)
+    if state != entry.state:
+        level = logging.WARNING if state in (State.FAILED, State.CANCELED) else logging.INFO
+        log(state, level, key=entry.key, rule=entry.rule, run=run.run_id, reason=changes.get("reason"))
 
 
-def until_sent(app: App, entry: Entry) -> Entry:
-    """Return the entry once the delivery that is sending it has its answer, or as it is after some seconds."""
+def why_failed(app: App, entry: Entry, run: Run) -> str:
+    """Return why a run failed, as far as the service tells: with its status, or in run history."""
     try:
-        for attempt in stamina.retry_context(
-            on=_StillSendingError, attempts=None, timeout=5, wait_initial=0.1, wait_max=1
-        ):
-            with attempt:
-                if entry.state == State.SENDING and (row := app.ledger.get(entry.key, [entry.rule])):
-                    entry = row.entry
-                if entry.state == State.SENDING:
-                    raise _StillSendingError
-    except _StillSendingError:
-        log("still_sending", key=entry.key)
-    return entry
+        return run.error or app.pipelines[entry.pipeline].error_of(run.run_id)
+    except EndpointError as error:  # the run's end counts more than its reason
+        return f"The reason could not be read: {error}"
+
+
+def reconcile(app: App, rule: Rule) -> None:
+    """Look for arrivals that nobody told of: list what the rule watches, and feed what has no row.
+
+    A pass looks at what was written since the pass before; it goes on in the next tick where the listing is long.
+    """
+    now = app.ledger.now()
+    quiet = min(timedelta(minutes=1), app.settings.grace)  # what is newer is being delivered just now
+    since = applicable_since(app, rule, Source.RECONCILE)
+    scan = app.ledger.scan(rule.name) or Scan(looked_from=since or now, begun_at=now)
+    container = app.containers[rule.datastore]
+    with storage_errors(f"Listing datastore {rule.datastore!r}"):
+        listing = container.list_blobs(literal_prefix(rule.path), include=["metadata"], results_per_page=5000)
+        pages: Any = listing.by_page(scan.marker or None)  # an iterator that has the place to go on from
+        for _ in range(PAGES):
+            try:
+                page = [arrivals.from_properties(rule.datastore, Source.RECONCILE, blob) for blob in next(pages, ())]
+            except ResourceNotFoundError:  # the container is not there yet
+                page = []
+            except HttpResponseError as error:
+                if error.status_code == HTTPStatus.BAD_REQUEST and scan.marker:  # too old: the pass begins anew
+                    app.ledger.save_scan(rule.name, msgspec.structs.replace(scan, marker=""))
+                raise
+            recent = [arrival for arrival in page if scan.looked_from <= arrival.last_modified <= now - quiet]
+            feed(app, rule, recent, since)
+            if not (marker := pages.continuation_token if page else None):
+                break
+    if marker:
+        scan = msgspec.structs.replace(scan, marker=marker)
+    else:
+        scan = Scan(looked_from=scan.begun_at - quiet - CLOCKS, begun_at=now)
+    app.ledger.save_scan(rule.name, scan)
+
+
+def feed(app: App, rule: Rule, recent: list[Arrival], since: datetime | None) -> None:
+    """Start what has no row yet, newest first."""
+    if not recent:
+        return
+    known = app.ledger.keys(rule.name, min(arrival.last_modified for arrival in recent))
+    for arrival in sorted(recent, key=lambda arrival: arrival.last_modified, reverse=True):
+        [decision] = match([rule], app.settings.pins, arrival, {rule.name: since} if since else {})
+        if isinstance(decision, RetrainRequest) and decision.key not in known:
+            log("missed", logging.WARNING, key=decision.key, rule=rule.name, path=arrival.path)
+            act(app, [decision], arrival)
+
+
+def bury(app: App, datastore: str, path: str, etag: str, told_at: datetime) -> None:
+    """Try an arrival once more that the platform has given up on; if that fails too, leave a `dead` row.
+
+    `told_at` stands for the time of the data, which may not be readable. Raises StorageError when not even the row can
+    be written: then the message stays in its queue.
+    """
+    try:
+        arrive(app, datastore, path, Source.POISON)
+    except RetrainError as error:
+        source = Source.POISON
+        arrival = Arrival(datastore=datastore, path=path, etag=etag, last_modified=told_at, size=1, source=source)
+        for decision in match(app.settings.rules, app.settings.pins, arrival, {}):
+            if isinstance(decision, RetrainRequest):
+                entry = app.ledger.bury(again(decision, 0), str(error))
+                log("dead", logging.ERROR, key=entry.key, rule=entry.rule, path=path, cure=f"redrive {entry.key}")
+
+
+def redrive(app: App, key: str, force: bool = False) -> Outcome:
+    """Act again on an entry, on an operator's word: a new attempt at the version that is pinned now; history is kept.
+
+    Raises NotFoundError; ConflictError for what could double a live run, unless `force`, and when somebody was first.
+    """
+    row = app.ledger.get(key, [rule.name for rule in app.settings.rules])
+    if row is None:
+        raise NotFoundError(f"There is no retrain request {key[:100]!r}.")
+    entry, original = row.entry, row.entry.retrain_request()
+    if entry.redriven and not force:
+        raise ConflictError(f"{key} was redriven already, as {entry.redriven}.")
+    if (entry.state in OPEN or entry.state == State.FINISHED) and not force:
+        raise ConflictError(f"{key} is {entry.state}: another attempt could train twice. If that is meant, force it.")
+    arrival = look(app, entry.datastore, entry.path, Source.REDRIVE)
+    if original.arrival.etag not in ("", arrival.etag):
+        raise ConflictError(f"{entry.path!r} has been overwritten since; its new version is an arrival of its own.")
+    if entry.state in (State.WAITING, State.UNCERTAIN, State.SENDING):
+        row = app.ledger.move(row, State.HELD, reason="Redriven by force.", ended_at=app.ledger.now())
+    version = app.settings.pins.get(entry.pipeline, entry.version)
+    renewed = msgspec.structs.replace(original, arrival=arrival, version=version)
+    attempt = original.attempt + 1
+    outcome = start_again(app, renewed, attempt) if force else start(app, again(renewed, attempt))
+    assert outcome.entry is not None  # start always has a row
+    if outcome.duplicate:
+        raise ConflictError(f"{key} was redriven already, as {outcome.entry.key}, which is {outcome.entry.state}.")
+    app.ledger.note_redriven(row, outcome.entry.key)
+    return outcome
 
 
 def applicable_since(app: App, rule: Rule, source: Source) -> datetime | None:
     """Return the time before which blobs start nothing.
 
-    A scan sees blobs of any age, so where the rule gives no time it is the moment the rule was first seen. An event is
-    raised for a new blob only.
+    A listing has blobs of any age, so where the rule gives no time it is the moment the rule was first seen. An event
+    is raised for a new blob only.
     """
-    if rule.since is None and source == Source.BLOB_SCAN:
-        return app.first_seen(rule)
-    return rule.since
+    scanned = app.settings.blob_source == "LogsAndContainerScan"
+    listed = source in (Source.BLOB_SCAN, Source.RECONCILE) or (source == Source.POISON and scanned)
+    return app.first_seen(rule) if rule.since is None and listed else rule.since
 
 
 def skipped(skip: Skip, datastore: str, path: str) -> Outcome:
     """Write down why an arrival started nothing."""
     log("skipped", datastore=datastore, path=path, rule=skip.rule, reason=skip.reason)
     return Outcome(skip=skip)
-
-
-def names(decision: RetrainRequest | Skip, arrival: Arrival) -> dict[str, object]:
-    """Return what a log line about a decision begins with."""
-    key = decision.key if isinstance(decision, RetrainRequest) else None
-    return {"key": key, "rule": decision.rule, "datastore": arrival.datastore, "path": arrival.path}

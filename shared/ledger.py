@@ -6,19 +6,25 @@
                           |  '------> uncertain   sent, no answer: found at the endpoint (submitted), or not (sending
                           |                       again, or held for an operator)
                           '---------> held        the outcome cannot be learned, and sending twice is not allowed
+    submitted --> mispinned     the run turned out to be of another pipeline than the pinned version's: an alarm
+    (no row) --bury--> dead     the platform gave up on the arrival before it had its row; a history row alone
 
 A partition is a rule. A claim is one transaction of two inserts: the history row `h|<newest first>|<key>` and the open
 row `o|<key>`; whoever comes second gets a conflict. Every later step changes both rows in one transaction, on the
 condition that nobody else has (ETag); an end deletes the open row. So open work and history are prefix reads, however
-long the history, and a claim is one round trip. `since|<origin>` keeps when a rule was first seen.
+long the history, and a claim is one round trip. A row that waits for the timer says from when on (`DueAt`).
+
+Beside the requests, a rule's partition keeps `since|<origin>` (when the rule was first seen) and `scan` (how far the
+search for missed arrivals has come), and the partition `pipeline|<name>` keeps what was learned about a pipeline.
 
 Never talks to the pipeline's endpoint, and never decides what to do next: `flow.py` does.
 """
 
 import contextlib
 import itertools
+import logging
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -29,7 +35,8 @@ from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.data.tables import TableClient, TableEntity, TableErrorCode, TableTransactionError, UpdateMode
 
-from shared.errors import ConflictError
+from shared.errors import ConflictError, RowError
+from shared.events import log
 from shared.rules import RetrainRequest, Rule
 from shared.storage import storage_errors
 
@@ -49,12 +56,14 @@ class State(StrEnum):
     CANCELED = "canceled"
     REFUSED = "refused"
     HELD = "held"
+    MISPINNED = "mispinned"
+    DEAD = "dead"
 
 
 OPEN = frozenset({State.SENDING, State.WAITING, State.UNCERTAIN, State.SUBMITTED, State.RUNNING})
 
 
-class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_defaults=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """One retrain request as the ledger has it; the columns of a history row."""
 
     key: str
@@ -84,8 +93,12 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="pascal", omit_def
     run_url: str = ""
     run_status: str = ""
     """The run's status in the service's own words."""
+    pipeline_id: str = ""
+    """The published pipeline that the run was read back to be of: the proof of the pin."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    redriven: str = ""
+    """Key of the attempt that an operator started in place of this one."""
     layout: int = LAYOUT
 
     def retrain_request(self) -> RetrainRequest:
@@ -100,6 +113,16 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     history_etag: str
     open_etag: str | None
     """None when the entry has come to its end."""
+
+
+class Scan(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
+    """How far the search for missed arrivals has come, for one rule."""
+
+    looked_from: datetime
+    """The pass under way looks at blobs written since."""
+    begun_at: datetime
+    marker: str = ""
+    """Where in the listing the pass goes on; empty: it begins."""
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -121,30 +144,13 @@ class Ledger:
         """Keep the ledger in `table`; `now` is the clock for the times written into rows."""
         self.table, self.now = table, now
 
-    def claim(
-        self, request: RetrainRequest, state: State = State.SENDING, due_at: datetime | None = None
-    ) -> Claimed | Taken:
-        """Insert the rows of `request`, in one round trip; or return who has them."""
+    def claim(self, request: RetrainRequest, grace: timedelta) -> Claimed | Taken:
+        """Insert the rows of `request`, in one round trip; or return who has them.
+
+        They say `sending`, and are nobody else's to touch until `grace` is over.
+        """
         now = self.now()
-        entry = Entry(
-            key=request.key,
-            state=state,
-            claim=uuid.uuid4().hex,
-            request=msgspec.json.encode(request).decode(),
-            rule=request.rule,
-            datastore=request.data_path.datastore,
-            path=request.arrival.path,
-            data_path=request.data_path.path,
-            pipeline=request.pipeline,
-            version=request.version,
-            attempt=request.attempt,
-            source=request.arrival.source,
-            claimed_at=now,
-            changed_at=now,
-            due_at=due_at,
-            sent_at=now if state == State.SENDING else None,
-            tries=1 if state == State.SENDING else 0,
-        )
+        entry = self._entry(request, State.SENDING, now, due_at=now + grace, sent_at=now, tries=1)
         with self._errors("claim"):
             try:
                 etags = self._insert([("create", _history(entry)), ("create", _open(entry))])
@@ -184,6 +190,24 @@ class Ledger:
                 raise ConflictError(f"{was}, but another worker was first: it is {found}.") from error
         return Row(entry=entry, history_etag=etags[0]["etag"], open_etag=etags[1]["etag"] if state in OPEN else None)
 
+    def bury(self, request: RetrainRequest, reason: str) -> Entry:
+        """Insert a `dead` row for an arrival that never got one. One that is buried already stays as it is."""
+        now = self.now()
+        entry = self._entry(request, State.DEAD, now, reason=reason, ended_at=now)
+        with self._errors("bury"):
+            try:
+                self._insert([("create", _history(entry))])
+            except TableTransactionError as error:
+                if _code(error) != TableErrorCode.ENTITY_ALREADY_EXISTS:
+                    raise
+        return entry
+
+    def note_redriven(self, row: Row, key: str) -> None:
+        """Write into an entry which attempt took its place."""
+        entity = {"PartitionKey": row.entry.rule, "RowKey": _history_key(row.entry.key), "Redriven": key}
+        with self._errors("note"):
+            self.table.update_entity(entity, mode=UpdateMode.MERGE)
+
     def get(self, key: str, rules: Iterable[str]) -> Row | None:
         """Return the row of `key`, looking in the partitions of `rules`; a point read each."""
         try:
@@ -198,13 +222,37 @@ class Ledger:
                     return Row(entry=entry, history_etag=_etag(history), open_etag=_etag(opened) if opened else None)
         return None
 
+    def due(self, rule: str, now: datetime) -> list[tuple[str, State]]:
+        """Return key and state of the open work that is due, oldest data first."""
+        query = "PartitionKey eq @rule and RowKey ge 'o|' and RowKey lt 'o}'"
+        found = list[tuple[str, State]]()
+        with self._errors("open work"):
+            try:
+                for entity in self.table.query_entities(query, parameters={"rule": rule}):
+                    if (due_at := entity.get("DueAt")) is None or due_at <= now:
+                        found.append((entity["RowKey"].removeprefix("o|"), State(entity["State"])))
+            except ResourceNotFoundError:  # no table yet, so no work
+                return []
+        return found
+
+    def keys(self, rule: str, written_since: datetime) -> set[str]:
+        """Return the keys of all requests whose data was written at or after a time."""
+        query = "PartitionKey eq @rule and RowKey ge 'h|' and RowKey lt @end"
+        parameters = {"rule": rule, "end": _history_key(f"{written_since.astimezone(UTC):%Y%m%dT%H%M%SZ}~")}
+        with self._errors("keys"):
+            try:
+                found = self.table.query_entities(query, parameters=parameters, select=["RowKey"])
+                return {entity["RowKey"].rpartition("|")[2] for entity in found}
+            except ResourceNotFoundError:
+                return set()
+
     def history(self, rule: str, limit: int) -> list[Entry]:
         """Return the newest `limit` entries of a rule, by the time their data was written, newest first."""
         query = "PartitionKey eq @rule and RowKey ge 'h|' and RowKey lt 'h}'"
         with self._errors("history"):
             found = self.table.query_entities(query, parameters={"rule": rule}, results_per_page=limit)
             try:
-                return [_entry(entity) for entity in itertools.islice(found, limit)]
+                return list(_readable(itertools.islice(found, limit)))
             except ResourceNotFoundError:  # no table yet, so no history
                 return []
 
@@ -228,6 +276,49 @@ class Ledger:
         written = mark.metadata["timestamp"]
         assert written is not None  # the service stamps every entity
         return _plain(written) - timedelta(seconds=mark["Uptime"])
+
+    def scan(self, rule: str) -> Scan | None:
+        """Return how far the search for missed arrivals has come; None before the first."""
+        with self._errors("scan"):
+            entity = self._find(rule, "scan")
+        return msgspec.convert(_columns(entity), Scan) if entity else None
+
+    def save_scan(self, rule: str, scan: Scan) -> None:
+        """Keep how far the search for missed arrivals has come."""
+        columns = msgspec.to_builtins(scan, builtin_types=(datetime,))
+        with self._errors("scan"):
+            self.table.upsert_entity({"PartitionKey": rule, "RowKey": "scan", **columns})
+
+    def gives_keys_back(self, pipeline: str) -> bool | None:
+        """Tell whether runs of this pipeline were seen to carry our key; None: no run was seen yet."""
+        with self._errors("learned"):
+            entity = self._find(f"pipeline|{pipeline}", "keys")
+        return bool(entity["GivenBack"]) if entity else None
+
+    def learn(self, pipeline: str, given_back: bool, run_id: str) -> None:
+        """Keep whether a run carried our key."""
+        row = {"PartitionKey": f"pipeline|{pipeline}", "RowKey": "keys", "GivenBack": given_back, "RunId": run_id}
+        with self._errors("learned"):
+            self.table.upsert_entity(row)
+
+    def _entry(self, request: RetrainRequest, state: State, now: datetime, **columns: Any) -> Entry:
+        return Entry(
+            key=request.key,
+            state=state,
+            claim=uuid.uuid4().hex,
+            request=msgspec.json.encode(request).decode(),
+            rule=request.rule,
+            datastore=request.data_path.datastore,
+            path=request.arrival.path,
+            data_path=request.data_path.path,
+            pipeline=request.pipeline,
+            version=request.version,
+            attempt=request.attempt,
+            source=request.arrival.source,
+            claimed_at=now,
+            changed_at=now,
+            **columns,
+        )
 
     def _insert(self, operations: list[tuple[str, dict[str, Any]]]) -> list[Mapping[str, Any]]:
         """Run a transaction of inserts; the very first one makes the table."""
@@ -267,8 +358,28 @@ def _open(entry: Entry) -> dict[str, Any]:
 
 
 def _entry(entity: Mapping[str, Any]) -> Entry:
-    columns = {name: _plain(value) if isinstance(value, datetime) else value for name, value in entity.items()}
-    return msgspec.convert(columns, Entry)
+    try:
+        entry = msgspec.convert(_columns(entity), Entry)
+        entry.retrain_request()
+    except msgspec.ValidationError as error:
+        where = f"row {entity.get('RowKey')!r} of rule {entity.get('PartitionKey')!r}"
+        layout = entity.get("Layout", LAYOUT)
+        why = f"it has layout {layout}, this app reads {LAYOUT}" if layout != LAYOUT else "it was damaged"
+        raise RowError(f"The ledger's {where} cannot be read ({error}): {why}.") from error
+    return entry
+
+
+def _columns(entity: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain(value) if isinstance(value, datetime) else value for name, value in entity.items()}
+
+
+def _readable(entities: Iterable[Mapping[str, Any]]) -> Iterator[Entry]:
+    """Yield the entries; a row that cannot be read is logged and left out, the others are still wanted."""
+    for entity in entities:
+        try:
+            yield _entry(entity)
+        except RowError as error:
+            log("row_unreadable", logging.ERROR, reason=error)
 
 
 def _plain(time: datetime) -> datetime:

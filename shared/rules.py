@@ -160,6 +160,11 @@ def matcher(pattern: str) -> re.Pattern[str]:
     return re.compile(glob.translate(literal_brackets, recursive=True, include_hidden=True, seps="/"))
 
 
+def literal_prefix(pattern: str) -> str:
+    """Return what every path that matches `pattern` begins with."""
+    return re.split(r"[*?]", pattern, maxsplit=1)[0]
+
+
 def _pattern_fault(pattern: str) -> str | None:
     segments = pattern.split("/")
     if not pattern:

@@ -101,6 +101,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`RETRAIN_GRACE`: how long a submission without an answer may stay unseen at the endpoint before it counts as
     not accepted. Longer than any request can be on its way."""
 
+    def datastores_on(self, connection: str, container: str) -> list[str]:
+        """Return the names that a container is registered under."""
+        place = (connection, container)
+        return [name for name, store in self.datastores.items() if (store.connection, store.container) == place]
+
     @property
     def pins(self) -> dict[str, str]:
         """Pinned version of each pipeline, by the pipeline's name."""
@@ -270,6 +275,8 @@ class _Reader:
         if grace := self.environ.get("RETRAIN_GRACE"):
             try:
                 found["grace"] = duration(grace)
+                if found["grace"] < timedelta(seconds=5):
+                    raise ValueError(f"expected 5s or more, got {grace!r}: it bounds how long a submission may take")
             except ValueError as error:
                 self.faults.append(f"app setting RETRAIN_GRACE: {error}")
         return found

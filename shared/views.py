@@ -19,6 +19,7 @@ def view(entry: Entry) -> dict[str, Any]:
         "source": entry.source,
         "run_id": entry.run_id or None,
         "run_url": entry.run_url or None,
+        "pipeline_id": entry.pipeline_id or None,
         "run_status": entry.run_status or None,
         "reason": entry.reason or None,
         "tries": entry.tries,
@@ -27,4 +28,5 @@ def view(entry: Entry) -> dict[str, Any]:
         "due_at": entry.due_at,
         "started_at": entry.started_at,
         "ended_at": entry.ended_at,
+        "redriven": entry.redriven or None,
     }

@@ -13,7 +13,7 @@ from azure.storage.blob import ContainerClient
 from shared import settings as configuration
 from shared.identity import Tokens
 from shared.ledger import Ledger
-from shared.pipelines.base import Pipeline
+from shared.pipelines.base import Limits, Pipeline
 from shared.pipelines.published import PublishedEndpoint
 from shared.rules import Rule
 from shared.settings import Settings
@@ -33,6 +33,18 @@ class App:
     pipelines: dict[str, Pipeline]
     """By the pipeline's name in retrain.toml."""
     _first_seen: dict[str, datetime] = field(default_factory=dict)
+    _learned: dict[str, bool] = field(default_factory=dict)
+
+    @property
+    def limits(self) -> Limits:
+        """How long a submission may take."""
+        return Limits.within(self.settings.grace)
+
+    def learn(self, pipeline: str, given_back: bool, run_id: str) -> None:
+        """Keep whether a run of `pipeline` carried our key; written when it is news to this process."""
+        if self._learned.get(pipeline) != given_back:
+            self.ledger.learn(pipeline, given_back, run_id)
+            self._learned[pipeline] = given_back
 
     def first_seen(self, rule: Rule) -> datetime:
         """Return when the rule was first seen, by the ledger; read once per process."""
@@ -57,6 +69,7 @@ class App:
 
 def build(settings: Settings) -> App:
     """Wire the parts for `settings`. Raises ConfigurationError when a connection's settings have gaps."""
+    limits = Limits.within(settings.grace)
     audiences = {pipeline.audience: Tokens(pipeline.audience) for pipeline in settings.pipelines.values()}
     return App(
         settings=settings,
@@ -66,7 +79,7 @@ def build(settings: Settings) -> App:
             for name, datastore in settings.datastores.items()
         },
         pipelines={
-            name: PublishedEndpoint(pipeline.url, pipeline.experiment, audiences[pipeline.audience])
+            name: PublishedEndpoint(pipeline.url, pipeline.experiment, audiences[pipeline.audience], limits)
             for name, pipeline in settings.pipelines.items()
         },
     )

@@ -43,12 +43,13 @@ HTTP = {
     "status": ("status", "GET"),
     "retrains": ("retrains", "GET"),
     "retrain_by_key": ("retrains/{key}", "GET"),
+    "redrive": ("retrains/{key}/redrive", "POST"),
 }
 
 
 def test_exactly_these_functions(functions: dict[str, list[dict[str, Any]]]) -> None:
     """A function more or less is a decision, not an accident."""
-    assert set(functions) == {*HTTP, "arrive_training"}
+    assert set(functions) == {*HTTP, "arrive_training", "tick", "bury"}
 
 
 @pytest.mark.parametrize("name", HTTP)
@@ -68,6 +69,19 @@ def test_blob_trigger_binds_a_client_to_the_container(functions: dict[str, list[
     assert trigger["connection"] == "TrainingStorage"
     assert trigger["source"] == "EventGrid"
     assert trigger["properties"]["SupportsDeferredBinding"] is True
+
+
+def test_timer_follows_the_app_setting(functions: dict[str, list[dict[str, Any]]]) -> None:
+    """Each minute where nothing else is set."""
+    assert functions["tick"][0]["schedule"] == "0 * * * * *"
+    assert index({**ENVIRON, "RETRAIN_TIMER_SCHEDULE": "*/5 * * * * *"})["tick"][0]["schedule"] == "*/5 * * * * *"
+
+
+def test_poison_is_read_where_the_blob_trigger_leaves_it(functions: dict[str, list[dict[str, Any]]]) -> None:
+    """The platform's queue, in the account of the trigger's own connection."""
+    [trigger] = functions["bury"]
+    assert (trigger["type"], trigger["queueName"]) == ("queueTrigger", "webjobs-blobtrigger-poison")
+    assert trigger["connection"] == functions["arrive_training"][0]["connection"]
 
 
 def test_source_of_the_blob_trigger_is_an_app_setting() -> None:

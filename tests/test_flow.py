@@ -10,9 +10,10 @@ import pytest
 
 from shared import flow
 from shared.arrival import Source
+from shared.calls import Call, until_sent
 from shared.errors import BadRequestError, ConflictError, NotFoundError, StorageError
-from shared.flow import Call, Outcome
 from shared.ledger import State
+from shared.outcome import Outcome
 from shared.wiring import App
 from tests import samples
 from tests.fixtures_workspace import LocalWorkspace
@@ -143,23 +144,24 @@ def test_no_of_the_endpoint_is_refused_in_its_words(app: App, workspace: LocalWo
     assert entry.reason.startswith("403 ")
 
 
-@pytest.mark.parametrize(
-    ("fault", "state"),
-    [
-        ({"kind": "status", "status": 429, "retry_after": 300}, State.WAITING),
-        ({"kind": "accept_then_drop"}, State.UNCERTAIN),
-        ({"kind": "status", "status": 503}, State.UNCERTAIN),
-    ],
-)
-def test_what_may_be_repeated_and_what_may_not_are_told_apart(
-    app: App, workspace: LocalWorkspace, fault: dict[str, Any], state: State
-) -> None:
-    """Surely not accepted waits; no answer is uncertain. Both are due later, and neither raises."""
+def test_throttling_that_lasts_waits_for_the_timer(app: App, workspace: LocalWorkspace) -> None:
+    """Surely not accepted: the row is due again when the endpoint asked for it."""
+    upload(app, workspace)
+    workspace.control("POST", "faults", [{"on": "submit", "kind": "status", "status": 429, "retry_after": 300}])
+    entry = only(flow.arrive(app, "training", "income/us/a.csv", Source.BLOB_SCAN))
+    assert entry.state == State.WAITING
+    assert entry.due_at > app.ledger.now() + timedelta(seconds=250)
+
+
+@pytest.mark.parametrize("fault", [{"kind": "accept_then_drop"}, {"kind": "drop"}, {"kind": "status", "status": 503}])
+def test_submission_without_an_answer_is_uncertain(app: App, workspace: LocalWorkspace, fault: dict[str, Any]) -> None:
+    """It is not sent again, and not raised: the row owns it."""
     upload(app, workspace)
     workspace.control("POST", "faults", [{"on": "submit", **fault}])
     entry = only(flow.arrive(app, "training", "income/us/a.csv", Source.BLOB_SCAN))
-    assert entry.state == state
-    assert entry.due_at > app.ledger.now() + timedelta(seconds=250)
+    assert entry.state == State.UNCERTAIN
+    assert entry.tries == 1
+    assert len(runs(workspace)) == (fault["kind"] == "accept_then_drop")
 
 
 def test_answer_that_cannot_be_recorded_is_logged_and_not_raised(
@@ -190,10 +192,10 @@ def test_rule_that_fails_does_not_stop_the_others(
     upload(app, workspace)
     claim = app.ledger.claim
 
-    def fails_for_the_first(request: Any) -> Any:
+    def fails_for_the_first(request: Any, grace: timedelta) -> Any:
         if request.rule == samples.RULE.name:
             raise StorageError("Ledger table 't', claim: 503")
-        return claim(request)
+        return claim(request, grace)
 
     monkeypatch.setattr(app.ledger, "claim", fails_for_the_first)
     with pytest.raises(StorageError, match="claim: 503"):
@@ -257,4 +259,4 @@ def test_caller_who_meets_a_submission_under_way_is_told_its_run(
     upload(app, workspace)
     entry = only(flow.arrive(app, "training", "income/us/a.csv", Source.BLOB_SCAN))
     sending = msgspec.structs.replace(entry, state=State.SENDING, run_id="")
-    assert flow.until_sent(app, sending) == entry
+    assert until_sent(app, sending) == entry

@@ -11,6 +11,8 @@ from shared.errors import ConflictError, StorageError
 from shared.ledger import Claimed, Ledger, Row, State, Taken
 from tests.samples import RULE, retrain_request
 
+GRACE = timedelta(minutes=10)
+
 
 def claimed(result: Claimed | Taken) -> Row:
     """Return the row of a claim that succeeded."""
@@ -21,7 +23,7 @@ def claimed(result: Claimed | Taken) -> Row:
 def test_first_claim_makes_the_table_and_says_sending(ledger: Ledger) -> None:
     """Nobody has to set up anything, and the row announces the submission before it leaves."""
     request = retrain_request()
-    row = claimed(ledger.claim(request))
+    row = claimed(ledger.claim(request, GRACE))
     assert row.entry.state == State.SENDING
     assert row.entry.retrain_request() == request
     assert ledger.get(request.key, [RULE.name]) == row
@@ -30,16 +32,16 @@ def test_first_claim_makes_the_table_and_says_sending(ledger: Ledger) -> None:
 def test_second_claim_of_a_key_finds_the_first(ledger: Ledger) -> None:
     """A delivery that comes again gets the row, and claims nothing."""
     request = retrain_request()
-    row = claimed(ledger.claim(request))
-    assert ledger.claim(request) == Taken(row)
+    row = claimed(ledger.claim(request, GRACE))
+    assert ledger.claim(request, GRACE) == Taken(row)
 
 
 def test_claim_after_the_end_still_finds_the_row(ledger: Ledger) -> None:
     """An end deletes the open row only: the history row keeps later deliveries out."""
     request = retrain_request()
-    ended = ledger.move(claimed(ledger.claim(request)), State.REFUSED, reason="400 no")
+    ended = ledger.move(claimed(ledger.claim(request, GRACE)), State.REFUSED, reason="400 no")
     assert ended.open_etag is None
-    assert ledger.claim(request) == Taken(ended)
+    assert ledger.claim(request, GRACE) == Taken(ended)
 
 
 def test_of_many_workers_exactly_one_gets_the_claim(ledger: Ledger) -> None:
@@ -48,7 +50,7 @@ def test_of_many_workers_exactly_one_gets_the_claim(ledger: Ledger) -> None:
 
     def claim(_: int) -> Claimed | Taken:
         start.wait()
-        return ledger.claim(request)
+        return ledger.claim(request, GRACE)
 
     with ThreadPoolExecutor(8) as pool:
         results = list(pool.map(claim, range(8)))
@@ -65,12 +67,12 @@ def test_claim_whose_answer_was_lost_is_ours(ledger: Ledger, monkeypatch: pytest
         return submit(operations)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ledger.table, "submit_transaction", twice)
-    assert claimed(ledger.claim(retrain_request())).entry.state == State.SENDING
+    assert claimed(ledger.claim(retrain_request(), GRACE)).entry.state == State.SENDING
 
 
 def test_change_whose_answer_was_lost_is_ours(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """A repeated change finds what it wanted to write, and that is success."""
-    row = claimed(ledger.claim(retrain_request()))
+    row = claimed(ledger.claim(retrain_request(), GRACE))
     submit = ledger.table.submit_transaction
 
     def twice(operations: list[object]) -> object:
@@ -87,7 +89,7 @@ def test_change_whose_answer_was_lost_is_ours(ledger: Ledger, monkeypatch: pytes
 
 def test_change_of_a_row_that_somebody_changed_first_is_a_conflict(ledger: Ledger) -> None:
     """The second worker is told what the row says now, and changes nothing."""
-    row = claimed(ledger.claim(retrain_request()))
+    row = claimed(ledger.claim(retrain_request(), GRACE))
     ledger.move(row, State.SUBMITTED, run_id="theirs")
     with pytest.raises(ConflictError, match="another worker was first: it is submitted"):
         ledger.move(row, State.UNCERTAIN)
@@ -98,7 +100,7 @@ def test_change_of_a_row_that_somebody_changed_first_is_a_conflict(ledger: Ledge
 
 def test_change_of_a_row_that_came_to_its_end_is_a_conflict(ledger: Ledger) -> None:
     """An end is an end, although its open row is gone."""
-    row = claimed(ledger.claim(retrain_request()))
+    row = claimed(ledger.claim(retrain_request(), GRACE))
     ledger.move(row, State.REFUSED)
     with pytest.raises(ConflictError, match="it is refused"):
         ledger.move(row, State.SUBMITTED)
@@ -108,8 +110,8 @@ def test_history_is_newest_data_first_and_by_rule(ledger: Ledger) -> None:
     """Order is by the time the data was written, whatever the order of claims."""
     day = datetime(2026, 1, 1, tzinfo=UTC)
     for number in (2, 0, 1):
-        ledger.claim(retrain_request(last_modified=day + timedelta(days=number), path=f"income/{number}.csv"))
-    ledger.claim(retrain_request("other"))
+        ledger.claim(retrain_request(last_modified=day + timedelta(days=number), path=f"income/{number}.csv"), GRACE)
+    ledger.claim(retrain_request("other"), GRACE)
     assert [entry.path for entry in ledger.history(RULE.name, 10)] == ["income/2.csv", "income/1.csv", "income/0.csv"]
     assert len(ledger.history(RULE.name, 2)) == 2
 

@@ -9,15 +9,19 @@ import pytest
 import requests
 
 from shared import identity
+from shared.errors import EndpointError
 from shared.identity import Tokens
+from shared.pipelines import wire
 from shared.pipelines.address import Address
-from shared.pipelines.base import Answer, NotAccepted, Refused, Submitted, Unknown
-from shared.pipelines.published import PublishedEndpoint, body, retry_after
+from shared.pipelines.base import Answer, Limits, NotAccepted, Phase, Refused, Submitted, Unknown
+from shared.pipelines.published import PublishedEndpoint, retry_after
+from shared.pipelines.wire import submission
 from shared.rules import DataPath, RetrainRequest
 from tests.fixtures_workspace import LocalWorkspace
 from tests.samples import ENDPOINT_URL, retrain_request
 
 AUDIENCE = "https://management.azure.com"
+LIMITS = Limits.within(timedelta(seconds=10))
 
 
 @pytest.fixture
@@ -27,7 +31,7 @@ def endpoint(workspace: LocalWorkspace, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setenv("IDENTITY_ENDPOINT", workspace.info["identity_endpoint"])
     monkeypatch.setenv("IDENTITY_HEADER", workspace.info["identity_header"])
     identity.credential.cache_clear()
-    made = PublishedEndpoint(workspace.endpoint["url"], "income-retrain", Tokens(AUDIENCE))
+    made = PublishedEndpoint(workspace.endpoint["url"], "income-retrain", Tokens(AUDIENCE), LIMITS)
     yield made
     made.close()
     identity.credential.cache_clear()
@@ -65,7 +69,7 @@ def test_published_pipeline_is_submitted_by_its_id(workspace: LocalWorkspace, en
         0
     ]
     url = f"{workspace.pipelines}/PipelineRuns/PipelineSubmit/{pipeline['PipelineId']}"
-    published = PublishedEndpoint(url, "income-retrain", endpoint.tokens)
+    published = PublishedEndpoint(url, "income-retrain", endpoint.tokens, LIMITS)
     answer = published.submit(retrain_request())
     published.close()
     [run] = workspace.control("GET", "runs")
@@ -79,7 +83,7 @@ def test_assignments_of_each_kind() -> None:
     def assigned(assignment: Any) -> dict[str, Any]:
         request = retrain_request()
         path = DataPath(datastore="d", path="p/a.csv", parameter="in", assignment=assignment)
-        return body(msgspec.structs.replace(request, data_path=path, parameters={"x": "1"}), "e")
+        return submission(msgspec.structs.replace(request, data_path=path, parameters={"x": "1"}), "e")
 
     value = {"DataStoreName": "d", "RelativePath": "p/a.csv"}
     assert assigned("data_path")["DataPathAssignments"] == {"in": value}
@@ -134,18 +138,135 @@ def test_acceptance_without_a_run_id_leaves_the_outcome_open(
     assert "without a run id" in answer.reason
 
 
-def test_throttling_is_not_accepted_and_carries_the_pause(
+def test_throttling_with_a_short_pause_is_sent_again_within_the_call(
     workspace: LocalWorkspace, endpoint: PublishedEndpoint
 ) -> None:
-    """429 says surely not; Retry-After says when."""
-    answer = with_fault(workspace, endpoint, kind="status", status=429, retry_after=7)
+    """429 says surely not, Retry-After says when: the pause fits, so the same call gets its run."""
+    answer = with_fault(workspace, endpoint, kind="status", status=429, retry_after=0, times=2)
+    assert isinstance(answer, Submitted)
+    assert len(workspace.control("GET", "runs")) == 1
+
+
+def test_throttling_with_a_long_pause_is_left_to_the_timer(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint
+) -> None:
+    """Nobody waits ten minutes inside a call; the answer carries the pause."""
+    answer = with_fault(workspace, endpoint, kind="status", status=429, retry_after=600)
     assert isinstance(answer, NotAccepted)
-    assert answer.retry_after == timedelta(seconds=7)
+    assert answer.retry_after == timedelta(minutes=10)
+    assert workspace.control("GET", "faults") == []
+    assert workspace.control("GET", "runs") == []
+
+
+def test_throttling_without_end_is_not_accepted(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
+    """A bounded number of sendings, and then the timer's turn."""
+    answer = with_fault(workspace, endpoint, kind="status", status=429, retry_after=0, times=50)
+    assert isinstance(answer, NotAccepted)
+    assert len(workspace.control("GET", "faults")[0:1]) == 1
+
+
+def test_token_that_is_no_longer_accepted_is_renewed_once(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint
+) -> None:
+    """401 once: a fresh token, and the run is there."""
+    assert isinstance(with_fault(workspace, endpoint, kind="status", status=401), Submitted)
+
+
+def test_fresh_token_that_is_not_accepted_either_is_refused(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint
+) -> None:
+    """Then it is not the token's age."""
+    answer = with_fault(workspace, endpoint, kind="status", status=401, times=2)
+    assert isinstance(answer, Refused)
+
+
+def test_redirect_is_refused(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
+    """A bearer token goes nowhere else; what a redirect means for the run is not known."""
+    assert isinstance(with_fault(workspace, endpoint, kind="status", status=307), Unknown)
+
+
+def test_run_is_read_back(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
+    """Its status, our key, and the published pipeline that the pinned version stands for."""
+    request = retrain_request()
+    answer = endpoint.submit(request)
+    assert isinstance(answer, Submitted)
+    run = endpoint.run(answer.run_id)
+    assert (run.phase, run.word, run.key) == (Phase.PENDING, "NotStarted", request.key)
+    assert run.pipeline_id == endpoint.pinned("1") != endpoint.pinned("0")
+    assert endpoint.runs("1") == [run]
+    assert endpoint.runs("0") == []
+
+
+def test_key_is_found_in_run_history(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
+    """Before the first run there is no experiment to look in: found nothing, and no error."""
+    request = retrain_request()
+    assert endpoint.search(request.key) is None
+    answer = endpoint.submit(request)
+    assert isinstance(answer, Submitted)
+    found = endpoint.search(request.key)
+    assert found is not None
+    assert found.run_id == answer.run_id
+    assert endpoint.search(retrain_request().key) is None
+
+
+def test_reason_of_a_failed_run(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
+    """Run history tells it."""
+    answer = endpoint.submit(retrain_request())
+    assert isinstance(answer, Submitted)
+    workspace.control("POST", f"runs/{answer.run_id}/status", {"status": "Failed", "error": "no rows"})
+    assert endpoint.run(answer.run_id).phase == Phase.FAILED
+    assert "no rows" in endpoint.error_of(answer.run_id)
+
+
+@pytest.mark.parametrize("fault", [{"kind": "drop"}, {"kind": "status", "status": 503}])
+def test_service_that_cannot_be_read_is_an_endpoint_error(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint, fault: dict[str, Any]
+) -> None:
+    """It says what was read and what came back."""
+    workspace.control("POST", "faults", [{"on": "status", **fault}])
+    with pytest.raises(EndpointError, match=r"GET http.*/PipelineRuns/none"):
+        endpoint.run("none")
+
+
+@pytest.mark.parametrize("status", [0, "NotStarted", None, 7, "Queued", "Preparing"])
+def test_statuses_that_mean_not_yet(status: object) -> None:
+    """Numbers, words, none at all, and such as nobody has heard of: none of them is an end."""
+    content = msgspec.json.encode({"Id": "r", "Status": {"StatusCode": status}, "Unheard": {"of": 1}})
+    run = wire.run(content)
+    assert run is not None
+    assert run.told("page").phase == Phase.PENDING
+
+
+@pytest.mark.parametrize(
+    ("status", "phase"),
+    [
+        (1, "running"),
+        (2, "failed"),
+        (3, "finished"),
+        (4, "canceled"),
+        ("Finished", "finished"),
+        ("Completed", "finished"),
+    ],
+)
+def test_statuses_by_number_and_by_word(status: object, phase: str) -> None:
+    """The service is moving from the one to the other."""
+    run = wire.run(msgspec.json.encode({"Id": "r", "Status": {"StatusCode": status}, "tags": {"retrain.key": "k"}}))
+    assert run is not None
+    assert run.told("page").phase == phase
+    assert run.told("page").key == "k"
+
+
+def test_limits_leave_a_fifth_of_the_grace() -> None:
+    """After the grace period nobody may still be sending, or an absent run could not be called absent."""
+    for grace in (timedelta(seconds=5), timedelta(minutes=1), timedelta(hours=1)):
+        limits = Limits.within(grace)
+        longest = limits.begin_s + limits.retry_s + limits.connect_s + limits.read_s
+        assert longest <= grace.total_seconds() * 0.8 + 1e-9
 
 
 def test_nobody_at_the_address_is_not_accepted(endpoint: PublishedEndpoint) -> None:
     """Nothing was sent, so it may be sent again."""
-    nowhere = PublishedEndpoint(ENDPOINT_URL.replace(":7081", ":9"), "e", endpoint.tokens)
+    nowhere = PublishedEndpoint(ENDPOINT_URL.replace(":7081", ":9"), "e", endpoint.tokens, LIMITS)
     answer = nowhere.submit(retrain_request())
     nowhere.close()
     assert isinstance(answer, NotAccepted)

@@ -3,8 +3,9 @@
 Never raises for an outcome: the four answers below are all there is.
 """
 
-from datetime import timedelta
-from typing import Protocol
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Protocol, Self
 
 import msgspec
 
@@ -42,13 +43,79 @@ class Unknown(msgspec.Struct, frozen=True, kw_only=True):
 Answer = Submitted | Refused | NotAccepted | Unknown
 
 
-class Pipeline(Protocol):
-    """An endpoint at a pinned version."""
+class Phase(StrEnum):
+    """Where a run is, whatever words its service has for it."""
 
-    def close(self) -> None:
-        """Give back all connections."""
-        ...
+    PENDING = "pending"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as the service tells it."""
+
+    run_id: str
+    run_url: str
+    phase: Phase
+    word: str
+    """The status in the service's own word."""
+    key: str | None
+    """Our key, if the service gives it back."""
+    pipeline_id: str | None
+    """The published pipeline that the run really is of."""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    error: str = ""
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """How long a submission may take, in seconds. Together less than the grace period, by design: after it nobody may
+    still be sending, or a submission that is found nowhere could not be said to be absent."""
+
+    begin_s: float
+    """From the row's `sending` to the request: a worker that was stopped for longer does not send any more."""
+    connect_s: float
+    read_s: float
+    """For the answer: the service may take many seconds; what has none after a minute is settled by looking."""
+    retry_s: float
+    """For repeating what surely was not accepted."""
+
+    @classmethod
+    def within(cls, grace: timedelta) -> Self:
+        """Return limits whose sum stays below `grace`; a fifth of it remains for clocks that differ."""
+        share = grace.total_seconds() / 5
+        return cls(begin_s=min(60, share), connect_s=min(5, share), read_s=min(60, share), retry_s=min(15, share))
+
+
+class Pipeline(Protocol):
+    """An endpoint at a pinned version. Reading raises EndpointError."""
 
     def submit(self, request: RetrainRequest) -> Answer:
         """Send the submission once, or again where it surely was not accepted."""
+        ...
+
+    def run(self, run_id: str) -> Run:
+        """Read a run."""
+        ...
+
+    def error_of(self, run_id: str) -> str:
+        """Read why a run failed, as far as the service tells."""
+        ...
+
+    def runs(self, version: str) -> list[Run]:
+        """List the runs of the pinned version."""
+        ...
+
+    def search(self, key: str) -> Run | None:
+        """Look for our key in run history."""
+        ...
+
+    def pinned(self, version: str) -> str:
+        """Return the id of the published pipeline that `version` stands for."""
+        ...
+
+    def close(self) -> None:
+        """Give back all connections."""
         ...

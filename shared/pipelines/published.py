@@ -1,38 +1,43 @@
-"""Submits to a pipeline endpoint at a pinned version, or to a published pipeline: the v1 REST API of Azure ML.
+"""Talks to a pipeline endpoint at a pinned version, or to a published pipeline: the v1 REST API of Azure ML.
 
 Never sends to the default version, and never sends again what may have been accepted.
 
-Sources: the client that azureml-pipeline-core generates for this API (paths, casing, both forms of the version), and
-the article "Trigger a run of an ML pipeline" (assignments).
+Sources: the client that azureml-pipeline-core generates for this API (paths, casing, both forms of the version), the
+article "Trigger a run of an ML pipeline" (assignments), and azureml-core (run history and its filters).
 """
 
 import threading
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 from typing import Any
 
 import msgspec
 import requests
+import stamina
 from requests.adapters import HTTPAdapter
 
 from shared.errors import EndpointError
 from shared.identity import Tokens
+from shared.pipelines import wire
 from shared.pipelines.address import Address
-from shared.pipelines.base import Answer, NotAccepted, Refused, Submitted, Unknown
-from shared.rules import DataPath, RetrainRequest
+from shared.pipelines.base import Answer, Limits, NotAccepted, Refused, Run, Submitted, Unknown
+from shared.rules import RetrainRequest
 
-# Connecting takes milliseconds or is not going to work. A submission may take the service many seconds; what has no
-# answer after a minute is settled by looking, and the platform ends an HTTP call after 230 s.
-CONNECT_S, READ_S = 5, 60
+# Reading: the service's answer is small, and the timer reads again.
+READ_LIMITS = (5, 30)
+# At most this many sendings of what surely was not accepted; the time for them is in Limits.
+ATTEMPTS = 4
 
 
 class PublishedEndpoint:
     """A pipeline endpoint or published pipeline of the v1 API; safe to share between threads."""
 
-    def __init__(self, url: str, experiment: str, tokens: Tokens) -> None:
+    def __init__(self, url: str, experiment: str, tokens: Tokens, limits: Limits) -> None:
         """Submit to `url` (the REST endpoint) under `experiment`, with bearer tokens from `tokens`."""
-        self.address, self.experiment, self.tokens = Address.parse(url), experiment, tokens
+        self.address, self.experiment, self.tokens, self.limits = Address.parse(url), experiment, tokens, limits
         self._local, self._sessions = threading.local(), list[requests.Session]()
+        self._pins = dict[str, str]()
 
     def close(self) -> None:
         """Give back the connections of all threads."""
@@ -40,41 +45,127 @@ class PublishedEndpoint:
             session.close()
 
     def submit(self, request: RetrainRequest) -> Answer:
-        """POST the submission. Every outcome is an Answer; nothing is raised for one."""
+        """POST the submission. Every outcome is an Answer; nothing is raised for one.
+
+        What surely was not accepted is sent again a few times, after the pause that the service asks for; a pause
+        that does not fit is left to the timer.
+        """
+        content = msgspec.json.encode(wire.submission(request, self.experiment))
         try:
-            token = self.tokens.get()
-        except EndpointError as error:
-            return NotAccepted(reason=str(error))
-        try:
-            response = self._session().post(
-                self.address.submit_url(request.version),
-                data=msgspec.json.encode(body(request, self.experiment)),
-                headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
-                timeout=(CONNECT_S, READ_S),
-            )
-        except requests.ConnectTimeout as error:
-            return NotAccepted(reason=_text(error))
-        except requests.ConnectionError as error:
-            # Without a connection nothing was sent; a connection that broke later may have carried the request.
-            return NotAccepted(reason=_text(error)) if _never_connected(error) else Unknown(reason=_text(error))
-        except requests.RequestException as error:
-            return Unknown(reason=_text(error))
+            for attempt in stamina.retry_context(on=self._pause, attempts=ATTEMPTS, timeout=self.limits.retry_s):
+                with attempt:
+                    answer = self._send(request.version, content)
+                    if isinstance(answer, NotAccepted):
+                        raise _NotAcceptedError(answer)
+        except _NotAcceptedError as error:
+            return error.answer
+        return answer
+
+    def _pause(self, error: Exception) -> bool | float:
+        """Tell stamina whether to send again, and after how many seconds (True: its own growing pause)."""
+        if not isinstance(error, _NotAcceptedError) or error.answer.retry_after is None:
+            return isinstance(error, _NotAcceptedError)
+        pause = error.answer.retry_after.total_seconds()
+        return pause if pause < self.limits.retry_s else False
+
+    def _send(self, version: str, content: bytes) -> Answer:
+        """Send once; on 401 once more with a fresh token, since one may end early (rotation, clocks)."""
+        for fresh in (False, True):
+            if fresh:
+                self.tokens.forget()
+            try:
+                token = self.tokens.get()
+            except EndpointError as error:
+                return NotAccepted(reason=str(error))
+            try:
+                response = self._session().post(
+                    self.address.submit_url(version),
+                    data=content,
+                    headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+                    timeout=(self.limits.connect_s, self.limits.read_s),
+                    allow_redirects=False,  # a token goes where it was meant to go
+                )
+            except requests.ConnectTimeout as error:
+                return NotAccepted(reason=_text(error))
+            except requests.ConnectionError as error:
+                # Without a connection nothing was sent; a connection that broke later may have carried the request.
+                return NotAccepted(reason=_text(error)) if _never_connected(error) else Unknown(reason=_text(error))
+            except requests.RequestException as error:
+                return Unknown(reason=_text(error))
+            if response.status_code != HTTPStatus.UNAUTHORIZED:
+                break
         return self._answer(response)
 
     def _answer(self, response: requests.Response) -> Answer:
         """Tell what a response means. The service accepts with 200 only (so does the SDK)."""
         status = response.status_code
-        if status == 200:
-            run_id = _run_id(response)
-            if run_id is None:
+        if status == HTTPStatus.OK:
+            run = wire.run(response.content)
+            if run is None:
                 return Unknown(reason=f"200 without a run id: {response.text[:200]!r}")
-            return Submitted(run_id=run_id, run_url=_run_url(response) or self.address.studio_url(run_id))
-        reason = f"{status} {_error(response)}"
-        if status in (401, 429):
+            return Submitted(run_id=run.id, run_url=run.run_url or self.address.studio_url(run.id))
+        reason = f"{status} {wire.error(response)}"
+        if status == HTTPStatus.TOO_MANY_REQUESTS:
             return NotAccepted(reason=reason, retry_after=retry_after(response))
-        if 400 <= status < 500 and status != 408:
+        if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:
             return Refused(reason=reason)
         return Unknown(reason=reason)
+
+    def run(self, run_id: str) -> Run:
+        """Read a run (GET PipelineRuns/{id})."""
+        found = wire.run(self._read("GET", self.address.api(f"PipelineRuns/{run_id}")).content)
+        if found is None:
+            raise EndpointError(f"Run {run_id}: the answer is no run.")
+        return self._told(found)
+
+    def error_of(self, run_id: str) -> str:
+        """Read why a run failed, from run history (GET history runs/{id})."""
+        return wire.history_run(self._read("GET", self.address.history(f"runs/{run_id}")).content).reason
+
+    def runs(self, version: str) -> list[Run]:
+        """List the runs of the pinned version (GET PipelineRuns/Pipeline/{id}); its order and length are unknown."""
+        response = self._read("GET", self.address.api(f"PipelineRuns/Pipeline/{self.pinned(version)}"))
+        return [self._told(run) for run in wire.runs(response.content)]
+
+    def search(self, key: str) -> Run | None:
+        """Look for `key` among the tags and properties in run history (POST runs:query)."""
+        query = {"filter": f'(Tags/{wire.KEY} eq "{key}" or Properties/{wire.KEY} eq "{key}")', "top": 1}
+        response = self._read("POST", self.address.history(f"experiments/{self.experiment}/runs:query"), query)
+        if response.status_code == HTTPStatus.NOT_FOUND or not (found := wire.history_page(response.content)):
+            return None  # no such run; or no such experiment yet, which the first run makes
+        return self.run(found[0].run_id)
+
+    def pinned(self, version: str) -> str:
+        """Return the published pipeline that `version` stands for (GET PipelineEndpoints/Id/{id}); read once."""
+        if self.address.kind == "published_pipeline":
+            return self.address.id
+        if version not in self._pins:
+            response = self._read("GET", self.address.api(f"PipelineEndpoints/Id/{self.address.id}"))
+            self._pins |= wire.versions(response.content)
+        if version not in self._pins:
+            raise EndpointError(f"Endpoint {self.address.id} has no version {version!r}.")
+        return self._pins[version]
+
+    def _told(self, run: wire.PipelineRun) -> Run:
+        return run.told(self.address.studio_url(run.id))
+
+    def _read(self, method: str, url: str, data: Any = None) -> requests.Response:
+        """Send a request that changes nothing. Raises EndpointError unless it is answered 200, or 404 to a search."""
+        for fresh in (False, True):
+            if fresh:
+                self.tokens.forget()
+            headers = {"Authorization": f"Bearer {self.tokens.get()}"}
+            try:
+                response = self._session().request(
+                    method, url, json=data, headers=headers, timeout=READ_LIMITS, allow_redirects=False
+                )
+            except requests.RequestException as error:
+                raise EndpointError(f"{method} {url}: {_text(error)}") from error
+            if response.status_code != HTTPStatus.UNAUTHORIZED:
+                break
+        if response.status_code == HTTPStatus.OK or (data and response.status_code == HTTPStatus.NOT_FOUND):
+            return response
+        raise EndpointError(f"{method} {url}: {response.status_code} {wire.error(response)}")
 
     def _session(self) -> requests.Session:
         """Return this thread's session: connections are kept, and the library sends nothing twice by itself."""
@@ -90,34 +181,12 @@ class PublishedEndpoint:
         return session
 
 
-def body(request: RetrainRequest, experiment: str) -> dict[str, Any]:
-    """Return the submission (PipelineSubmissionInfo); all parameter values are strings.
+class _NotAcceptedError(Exception):
+    """Carries a NotAccepted to where it is decided whether to send again."""
 
-    The key goes into `tags` and `Properties`, because which of them the service gives back is not documented.
-    """
-    notes = {"retrain.key": request.key, "retrain.rule": request.rule, "retrain.attempt": str(request.attempt)}
-    data: dict[str, Any] = {
-        "ExperimentName": experiment,
-        "Description": f"{request.rule}: {request.data_path.datastore}/{request.data_path.path}"[:5000],
-        "RunSource": "API",
-        "ParameterAssignments": dict(request.parameters),
-        "tags": notes,
-        "Properties": notes,
-    }
-    _assign(data, request.data_path)
-    return data
-
-
-def _assign(data: dict[str, Any], path: DataPath) -> None:
-    """Put the data path into the map that its parameter belongs in."""
-    value = {"DataStoreName": path.datastore, "RelativePath": path.path}
-    match path.assignment:
-        case "data_path":
-            data["DataPathAssignments"] = {path.parameter: value}
-        case "dataset":
-            data["DataSetDefinitionValueAssignments"] = {path.parameter: {"LiteralValue": value}}
-        case "string":
-            data["ParameterAssignments"][path.parameter] = path.path
+    def __init__(self, answer: NotAccepted) -> None:
+        super().__init__(answer.reason)
+        self.answer = answer
 
 
 def retry_after(response: requests.Response, now: datetime | None = None) -> timedelta | None:
@@ -130,34 +199,6 @@ def retry_after(response: requests.Response, now: datetime | None = None) -> tim
     except (ValueError, OverflowError):
         return None
     return max(timedelta(), when - (now or datetime.now(UTC)))
-
-
-class _Run(msgspec.Struct, rename="pascal"):
-    """The part of a PipelineRunEntity that is read here."""
-
-    id: str
-    run_url: str | None = None
-
-
-def _run_id(response: requests.Response) -> str | None:
-    try:
-        return msgspec.json.decode(response.content, type=_Run).id or None
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-
-
-def _run_url(response: requests.Response) -> str | None:
-    return msgspec.json.decode(response.content, type=_Run).run_url
-
-
-def _error(response: requests.Response) -> str:
-    """Return the service's own code and message, in whichever casing it answers; else the start of the body."""
-    try:
-        data = msgspec.json.decode(response.content)
-        error = {key.lower(): value for key, value in (data.get("Error") or data["error"]).items()}
-        return f"{error['code']}: {error['message']}"[:1000]
-    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
-        return response.text[:200].strip() or response.reason
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:

@@ -1,0 +1,82 @@
+"""The development commands of `./retrain`: `python -m local start`, `demo`, `lint`.
+
+Reads arguments only; each command is one function of a module beside this one, imported when it is asked for.
+"""
+
+import os
+import subprocess
+import sys
+
+import click
+
+PORT = click.IntRange(1, 65533)
+
+
+@click.group()
+def main() -> None:
+    """Development commands; nothing here is deployed."""
+    # Everything talks over loopback; a proxy is for the world outside.
+    for name in ("no_proxy", "NO_PROXY"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), "127.0.0.1", "localhost"]))
+
+
+def _parts(_context: click.Context, _option: click.Parameter, value: str) -> list[str]:
+    from local.stack import PARTS
+
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    if unknown := sorted({*parts} - {*PARTS}):
+        raise click.BadParameter(f"there is no {', '.join(unknown)}; the parts are {', '.join(PARTS)}")
+    return parts
+
+
+@main.command()
+@click.option("--port", default=7071, show_default=True, type=PORT, help="The app's port.")
+@click.option("--workspace-port", default=7081, show_default=True, type=PORT, help="The workspace stand-in's.")
+@click.option("--storage-port", default=10000, show_default=True, type=PORT, help="Azurite's, and the next two.")
+@click.option(
+    "--host",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "func", "builtin"]),
+    help="What runs the app: Core Tools (func), the built-in host, or Core Tools when they are on PATH (auto).",
+)
+@click.option(
+    "--parts",
+    default="storage,workspace,app",
+    show_default=True,
+    callback=_parts,
+    help="Start only these; the others are expected at their ports, or as local.settings.json says.",
+)
+def start(port: int, workspace_port: int, storage_port: int, host: str, parts: list[str]) -> None:
+    """Run the app, the workspace stand-in and the storage emulator until Ctrl-C.
+
+    The app's settings: environment variables win over what is started here, that over local.settings.json.
+    """
+    from local import stack
+
+    ports = stack.Ports(port, workspace_port, storage_port)
+    sys.exit(stack.start(ports, host=host, parts=parts, environment=os.environ))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and progress on stderr.")
+def demo(as_json: bool) -> None:
+    """Start everything on free ports, upload two files, and follow the two training runs to their end.
+
+    Exit code 0 only when both finished, at the pinned version, with exactly one submission each.
+    """
+    from local import demo
+
+    sys.exit(demo.demo(as_json=as_json))
+
+
+@main.command()
+def lint() -> None:
+    """Check style (ruff) and types (mypy); changes nothing."""
+    checks = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["mypy", "--scripts-are-modules", "retrain"]]
+    failed = [check for check in checks if subprocess.run([sys.executable, "-m", *check], check=False).returncode]
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main(prog_name="./retrain" if os.name != "nt" else "python retrain")

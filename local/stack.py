@@ -1,0 +1,420 @@
+"""The whole thing on one machine: Azurite, the workspace stand-in and the function app, wired and ended together.
+
+`Stack` is what `./retrain start`, the demo and the tests use; `app_settings` says where each setting comes from.
+Never restarts a part that died: it says which one, with the end of its log, and ends the others.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple, Self
+
+import psutil
+import requests
+from azure.core.exceptions import ResourceExistsError
+from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
+from rich.console import Console
+from rich.text import Text
+
+from local import azurite
+from local.process import HOST, Child, ChildFailedError, free_ports, listens
+
+ROOT = Path(__file__).parents[1]
+LOGS = ROOT / ".retrain" / "logs"
+PARTS = ("storage", "workspace", "app")
+OPTIONS = {"app": "--port", "workspace": "--workspace-port", "storage": "--storage-port"}
+CONTAINER = "training-data"
+ENDPOINT = "income"  # the pipeline endpoint of the workspace stand-in that the shipped retrain.toml calls
+IDENTITY_HEADER = "local"  # as in local.settings.sample.json, so that an app started by hand finds this workspace, too
+FAULTS_LAST_S = 3  # what the app complains of for longer is not a part that is just coming up
+
+
+class PortTakenError(RuntimeError):
+    """Something else listens where a part is to listen; the message says who, and which option changes the port."""
+
+
+class AppFaultsError(ChildFailedError):
+    """The app answers, but only that it is not fit to work; the message has its own words, such as all faults."""
+
+
+class Ports(NamedTuple):
+    """Where each part listens, on loopback; `storage` is the first of three."""
+
+    app: int = 7071
+    workspace: int = 7081
+    storage: int = 10000
+
+    @classmethod
+    def free(cls) -> Self:
+        """Return ports that are free right now, for what must not clash with a running `./retrain start`."""
+        return cls(free_ports(), free_ports(), free_ports(3))
+
+
+class Stack:
+    """The chosen parts, running, as a context manager: entering waits until all answer, leaving ends them all."""
+
+    def __init__(
+        self,
+        ports: Ports,
+        *,
+        logs: Path,
+        parts: Sequence[str] = PARTS,
+        host: str = "auto",
+        environment: Mapping[str, str] | None = None,
+        file: Mapping[str, str] | None = None,
+        say: Callable[[str], object] = str,
+    ) -> None:
+        """Prepare; nothing is started yet.
+
+        `environment` and `file` (local.settings.json) are what may win over the wiring, see `app_settings`; left out,
+        nothing does, so that a demo or a test can never reach a real workspace.
+        """
+        self.ports, self.logs, self.parts, self.host, self.say = ports, logs, parts, host, say
+        self.environment, self.file = environment or {}, file or {}
+        self.storage = azurite.connection_string(ports.storage)
+        self.workspace_url = f"http://{HOST}:{ports.workspace}"
+        self.app_url = f"http://{HOST}:{ports.app}"
+        self.info: dict[str, Any] = {}  # what the workspace stand-in says about itself
+        self.children: dict[str, Child] = {}
+
+    def __enter__(self) -> Self:
+        for part in self.parts:
+            require_free(part, getattr(self.ports, part), count=3 if part == "storage" else 1)
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def _start(self) -> None:
+        if "app" in self.parts:
+            app_command(self.host, self.ports.app)  # before anything is started: is there such a host?
+        if "workspace" in self.parts:  # comes up while Azurite does
+            port = str(self.ports.workspace)
+            command = [sys.executable, "-m", "local.workspace", "--port", port, "--storage", self.storage]
+            command += ["--identity-header", IDENTITY_HEADER]
+            self._begin("workspace", self.ports.workspace, command)
+        if "storage" in self.parts:
+            running = azurite.start(self._log("storage", self.ports.storage), self.ports.storage)
+            self.children["storage"] = running.child
+            make_containers(self.storage, {**self._settings(), **self.file, **self.environment})
+            self.say(f"storage    ready at {HOST}:{self.ports.storage}")
+        if "workspace" in self.parts:
+            self.children["workspace"].wait_until(self._read_info)
+            self.say(f"workspace  ready at {self.workspace_url}")
+        elif not {"INCOME_ENDPOINT_URL"} & {*self.environment, *self.file}:
+            self._read_info()
+        if "app" in self.parts:
+            self.start_app()
+
+    def start_app(self, port: int | None = None, **settings: str) -> Child:
+        """Start a function host with the app and wait until it answers; also after a kill, or on a port of its own.
+
+        Raises AppFaultsError when the app answers that its configuration or its storage is at fault.
+        """
+        port = port or self.ports.app
+        name = "app" if port == self.ports.app else f"app-{port}"
+        child = self._begin(name, port, app_command(self.host, port), {**self._settings(), **settings})
+        bad_since = 0.0
+
+        def answers() -> bool:
+            nonlocal bad_since
+            status, body = get_json(f"http://{HOST}:{port}/api/status")
+            # A host without the app yet answers 404 or 503, too, but not with a problem document of the app.
+            if status == 500 or (status == 503 and isinstance(body, dict) and "detail" in body):
+                bad_since = bad_since or time.monotonic()
+                if time.monotonic() - bad_since > FAULTS_LAST_S:
+                    fault = body["detail"] if status == 503 else f"It answers with status 500.\n{child.log_tail()}"
+                    raise AppFaultsError(f"The app runs, but is not ready. {fault}")
+            return status == 200
+
+        child.wait_until(answers)
+        self.say(f"{name:<10} ready at http://{HOST}:{port}")
+        return child
+
+    def check(self) -> None:
+        """Raise ChildFailedError when a part has ended by itself."""
+        for child in list(self.children.values()):
+            child.check()
+
+    def log_tails(self) -> str:
+        """Return the last lines of each part's log."""
+        return "\n".join(child.log_tail() for child in self.children.values())
+
+    def stop(self) -> None:
+        """End all parts, the last started first: the app ends while its storage is still there."""
+        while self.children:
+            self.children.popitem()[1].stop()
+
+    def _begin(self, name: str, port: int, command: Sequence[str], settings: Mapping[str, str] | None = None) -> Child:
+        old = self.children.pop(name, None)
+        if old:
+            old.stop()
+        log = (
+            old.log if old else self._log(name.partition("-")[0], port)
+        )  # one that is started again goes on in its log
+        child = Child(name, command, log=log, env={"PYTHONUNBUFFERED": "1", **(settings or {})}, cwd=ROOT)
+        self.children[name] = child
+        return child
+
+    def _log(self, part: str, port: int) -> Path:
+        log = self.logs / f"{part}-{port}.log"
+        log.unlink(missing_ok=True)
+        return log
+
+    def _read_info(self) -> bool:
+        status, body = get_json(f"{self.workspace_url}/_control/info")
+        self.info = body if status == 200 else {}
+        return status == 200
+
+    def _settings(self) -> dict[str, str]:
+        storage = {"AzureWebJobsStorage": self.storage, "TrainingStorage": self.storage}
+        workspace = {}
+        if self.info:
+            url = next((one["url"] for one in self.info["endpoints"] if one["name"] == ENDPOINT), "")
+            workspace = {
+                "INCOME_ENDPOINT_URL": url,
+                "IDENTITY_ENDPOINT": self.info["identity_endpoint"],
+                "IDENTITY_HEADER": self.info["identity_header"],
+            }
+        always = {
+            "TRAINING_CONTAINER": CONTAINER,
+            "RETRAIN_BLOB_SOURCE": "LogsAndContainerScan",  # nobody sends storage events here
+            "FUNCTIONS_WORKER_RUNTIME": "python",
+        }
+        started = (storage if "storage" in self.parts else {}) | (workspace if "workspace" in self.parts else {})
+        return app_settings(
+            environment=self.environment, started=started, file=self.file, expected=always | storage | workspace
+        )
+
+
+def app_settings(
+    *, environment: Mapping[str, str], started: Mapping[str, str], file: Mapping[str, str], expected: Mapping[str, str]
+) -> dict[str, str]:
+    """Return the settings to lay over the app's environment.
+
+    Strongest first: what the `environment` says already; what was `started` for the app; local.settings.json (which the
+    host reads by itself, below the environment); what is `expected` at the local ports. A setting that is given in
+    parts (`TrainingStorage__blobServiceUri`) is given.
+    """
+
+    def given(name: str, where: Mapping[str, str]) -> bool:
+        return any(other == name or other.startswith(f"{name}__") for other in where)
+
+    settings = {name: value for name, value in expected.items() if not given(name, file)} | dict(started)
+    return {name: value for name, value in settings.items() if not given(name, environment)}
+
+
+def settings_file(folder: Path = ROOT) -> dict[str, str]:
+    """Return the Values of local.settings.json, none when there is no such file."""
+    try:
+        content = json.loads((folder / "local.settings.json").read_text(encoding="utf-8-sig"))
+        return {str(name): str(value) for name, value in content.get("Values", {}).items()}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, AttributeError) as error:
+        raise ChildFailedError(
+            f"{folder / 'local.settings.json'} is not what a Functions host reads: {error}"
+        ) from error
+
+
+def require_free(part: str, port: int, count: int = 1) -> None:
+    """Raise PortTakenError when something listens on one of the `count` ports from `port` on."""
+    for number in range(port, port + count):
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, sys.platform != "win32")
+            try:
+                if not listens(number):
+                    sock.bind((HOST, number))
+                    continue
+            except OSError as error:
+                if isinstance(error, PermissionError):
+                    raise PortTakenError(f"Port {number} ({part}) needs rights that you do not have.") from error
+        raise PortTakenError(
+            f"Port {number} ({part}) is taken{_by_whom(number)}. "
+            f"End that, or choose another one: ./retrain start {OPTIONS[part]} {free_ports(count)}"
+        )
+
+
+def _by_whom(port: int) -> str:
+    """Name the process that listens on a port, where the system tells."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_LISTEN:
+                return (
+                    f" by {psutil.Process(connection.pid).name()} (process {connection.pid})" if connection.pid else ""
+                )
+    return ""
+
+
+def make_containers(storage: str, settings: Mapping[str, str]) -> None:
+    """Make the container of each datastore in retrain.toml, so that the first upload has somewhere to go."""
+    names = {CONTAINER}
+    with contextlib.suppress(
+        OSError, ValueError, KeyError, TypeError, AttributeError
+    ):  # the app itself reports what is wrong there
+        datastores = tomllib.loads((ROOT / "retrain.toml").read_text(encoding="utf-8"))["datastores"]
+        names = {re.sub("%([^%]+)%", lambda m: settings[m[1]], one["container"]) for one in datastores.values()}
+    with BlobServiceClient.from_connection_string(storage) as service:
+        for name in names:
+            with contextlib.suppress(ResourceExistsError):
+                service.create_container(name)
+
+
+def app_command(host: str, port: int) -> list[str]:
+    """Return the command of the function host: Core Tools when it runs here (`auto`), else the built-in one."""
+    func = find_func() if host in ("auto", "func") else None
+    if func:
+        return [func, "start", "--port", str(port)]
+    if host == "func":
+        raise ChildFailedError("There is no Azure Functions Core Tools (func) on PATH that runs; try --host builtin.")
+    return [sys.executable, "-m", "local.host", "--port", str(port), "--app-dir", str(ROOT)]
+
+
+def find_func() -> str | None:
+    """Return Core Tools, when it is on PATH and runs."""
+    if func := shutil.which("func"):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            if subprocess.run([func, "--version"], capture_output=True, timeout=30, check=False).returncode == 0:
+                return func
+    return None
+
+
+def get_json(url: str) -> tuple[int, Any]:
+    """GET from a part; return its status and JSON body: 0 when it does not answer yet, None when it is no JSON."""
+    try:
+        with requests.Session() as session:
+            session.trust_env = False  # a proxy is for the world outside
+            response = session.get(url, timeout=5)
+            return response.status_code, response.json()
+    except requests.JSONDecodeError:
+        return response.status_code, None
+    except requests.RequestException:
+        return 0, None
+
+
+# ./retrain start
+
+
+def start(ports: Ports, *, host: str, parts: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Run the parts until Ctrl-C or SIGTERM (exit code 0), or until one of them dies (1)."""
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        with interruptible():
+            stack = Stack(
+                ports,
+                logs=LOGS,
+                parts=parts,
+                host=host,
+                environment=environment,
+                file=settings_file(),
+                say=console.print,
+            )
+            with stack, showing_logs(stack, console):
+                console.print(ready_text(stack), markup=False)
+                while True:
+                    stack.check()
+                    time.sleep(0.2)
+    except KeyboardInterrupt:
+        console.print("ended")
+        return 0
+    except (ChildFailedError, PortTakenError) as error:
+        Console(stderr=True, highlight=False, soft_wrap=True).print(str(error), markup=False)
+        return 1
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Turn the first Ctrl-C, SIGTERM or SIGHUP into KeyboardInterrupt; further ones wait for the orderly end."""
+    asked = False
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+        nonlocal asked
+        if not asked:
+            asked = True
+            raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+    before = {number: signal.signal(number, handle) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def showing_logs(stack: Stack, console: Console) -> Iterator[None]:
+    """Show what the parts log from now on: the app's lines plain, the others' dim."""
+    over = threading.Event()
+    places = {child.log: child.log.stat().st_size for child in stack.children.values()}
+
+    def follow() -> None:
+        last = False
+        while not last:
+            last = over.wait(0.1)
+            for name, child in list(stack.children.items()):
+                with contextlib.suppress(OSError), child.log.open("rb") as log:
+                    log.seek(places.get(child.log, 0))
+                    lines = log.read().rpartition(b"\n")[0]
+                    places[child.log] = places.get(child.log, 0) + (len(lines) + 1 if lines else 0)
+                for line in lines.decode(errors="replace").splitlines():
+                    console.print(Text(f"{name} | {line}", style="" if name.startswith("app") else "dim"))
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def ready_text(stack: Stack) -> str:
+    """Return the line `ready`, the URLs, and the first things to do."""
+    lines = ["ready"]
+    if "app" in stack.parts:
+        lines.append(f"  app        {stack.app_url}/api/status")
+    if "workspace" in stack.parts:
+        lines.append(f"  workspace  {stack.workspace_url}/")
+    if "storage" in stack.parts:
+        default = stack.ports.storage == Ports().storage
+        lines.append(f"  storage    {'UseDevelopmentStorage=true' if default else stack.storage}")
+        lines.append("Make some data and upload it (the app sees it by itself):")
+        python = os.path.relpath(sys.executable, ROOT)
+        lines.append(f"  {python} -m local.workspace.sample_data --country us --rows 2000 --out new.csv")
+        lines.append(f"  curl -X PUT -H 'x-ms-blob-type: BlockBlob' --data-binary @new.csv '{upload_url(stack)}'")
+    if "app" in stack.parts:
+        body = '{"datastore": "training", "path": "income/us/new.csv"}'
+        lines.append("Announce it over HTTP (the answer names the run):")
+        lines.append(f"  curl -H 'Content-Type: application/json' -d '{body}' {stack.app_url}/api/retrain")
+    return "\n".join([*lines, "Ctrl-C ends everything."])
+
+
+def upload_url(stack: Stack) -> str:
+    """Return a URL that takes uploads of income/us/new.csv from anything that speaks HTTP."""
+    signature = generate_container_sas(
+        azurite.ACCOUNT,
+        CONTAINER,
+        account_key=azurite.KEY,
+        permission=ContainerSasPermissions(write=True, create=True),
+        expiry=datetime.now(UTC) + timedelta(days=365),
+    )
+    return f"http://{HOST}:{stack.ports.storage}/{azurite.ACCOUNT}/{CONTAINER}/income/us/new.csv?{signature}"

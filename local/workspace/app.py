@@ -1,0 +1,129 @@
+"""Puts the workspace together: every route of every service it stands in for, behind tokens and faults.
+
+What is not routed here is answered with 501 and the name of what is missing, or with 404 for another workspace's path.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from local.workspace import controls, history, pages, pipelines, submission
+from local.workspace.engine import Engine
+from local.workspace.errors import WireError, not_found, not_implemented, respond
+from local.workspace.faults import Call, commit, take
+from local.workspace.seed import seed
+from local.workspace.state import HISTORY, PATH, PIPELINES, Workspace
+from local.workspace.tokens import Tokens, get_token
+
+type Handler = Callable[[Request], Awaitable[Response]]
+
+SERVICES = ("api", "experimentation", "history", "hyperdrive", "modelmanagement", "studio", "pipelines")
+EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+
+# method, path below the service's root, handler, kind of call for faults
+PIPELINE_ROUTES: list[tuple[str, str, Handler, Call | None]] = [
+    ("POST", "/PipelineRuns/PipelineEndpointSubmit/Id/{id}", submission.submit_to_endpoint, "submit"),
+    ("POST", "/PipelineRuns/PipelineEndpointSubmit/Id/{id}/{version}", submission.submit_to_endpoint, "submit"),
+    ("POST", "/PipelineRuns/PipelineEndpointSubmit/Name", submission.submit_to_endpoint, "submit"),
+    ("POST", "/PipelineRuns/PipelineSubmit/{id}", submission.submit_to_pipeline, "submit"),
+    ("POST", "/Experiments/PipelineSubmit/{id}", submission.submit_to_pipeline, "submit"),
+    ("POST", "/Experiments/PublishedPipelineSubmit/{id}", submission.submit_to_pipeline, "submit"),
+    ("GET", "/PipelineRuns/Pipeline/{id}", pipelines.list_runs, "list"),
+    ("GET", "/Experiments/Pipeline/{id}", pipelines.list_runs, "list"),
+    ("DELETE", "/PipelineRuns/{id}/Execution", pipelines.cancel_run, None),
+    ("DELETE", "/Experiments/{id}/Execution", pipelines.cancel_run, None),
+    ("GET", "/PipelineRuns/{id}", pipelines.get_run, "status"),
+    ("GET", "/Experiments/{id}", pipelines.get_run, "status"),
+    ("GET", "/Pipelines", pipelines.list_pipelines, None),
+    ("GET", "/Pipelines/{id}", pipelines.get_pipeline, None),
+    ("PUT", "/Pipelines/{id}/status", pipelines.set_pipeline_status, None),
+    ("GET", "/Graphs/{id}/Interface", pipelines.get_interface, None),
+    ("GET", "/DataTypes", pipelines.list_data_types, None),
+    ("GET", "/PipelineEndpoints", pipelines.list_endpoints, None),
+    ("POST", "/PipelineEndpoints/Create", pipelines.create_endpoint, None),
+    ("GET", "/PipelineEndpoints/Id/{id}", pipelines.get_endpoint, None),
+    ("GET", "/PipelineEndpoints/Name", pipelines.get_endpoint, None),
+    ("PUT", "/PipelineEndpoints/{id}", pipelines.update_endpoint, None),
+    ("GET", "/PipelineEndpoints/{id}/pipelines", pipelines.list_endpoint_pipelines, None),
+]
+HISTORY_ROUTES: list[tuple[str, str, Handler, Call | None]] = [
+    ("GET", "/experiments/{experiment}", history.get_experiment, None),
+    ("POST", "/experiments/{experiment}", history.create_experiment, None),
+    ("GET", "/experimentids/{experiment_id}", history.get_experiment, None),
+    ("POST", "/experiments/{experiment}/runs:query", history.query_runs, "list"),
+    ("POST", "/experimentids/{experiment_id}/runs:query", history.query_runs, "list"),
+]
+for _below in ("", "/experiments/{experiment}", "/experimentids/{experiment_id}"):
+    HISTORY_ROUTES += [
+        ("GET", f"{_below}/runs/{{id}}", history.get_run, "status"),
+        ("PATCH", f"{_below}/runs/{{id}}", history.patch_run, None),
+        ("GET", f"{_below}/runs/{{id}}/details", history.get_run_details, None),
+    ]
+
+
+def _guarded(handler: Handler, on: Call | None, *, token: bool, of_history: bool = False) -> Handler:
+    """Put the token check, and then the faults on order, in front of a handler."""
+
+    async def guarded(request: Request) -> Response:
+        workspace: Workspace = request.app.state.workspace
+        if token:
+            authorization = request.headers.get("authorization")
+            request.app.state.tokens.check(authorization, workspace.settings, history=of_history)
+        fault = take(workspace.faults, on) if on else None
+        return await (commit(fault, request, lambda: handler(request)) if fault else handler(request))
+
+    return guarded
+
+
+async def get_discovery(request: Request) -> Response:
+    """GET /discovery: which service is where; all of them are here. Asks for no token, as in Azure."""
+    return JSONResponse(dict.fromkeys(SERVICES, request.app.state.workspace.base_url))
+
+
+async def refuse(request: Request) -> Response:
+    """Answer what nothing else answers."""
+    path = request.url.path
+    for service in ("/pipelines/v1.0", "/history/v1.0"):
+        if path.startswith(f"{service}/subscriptions/") and not path.startswith(f"{service}{PATH}/"):
+            raise not_found("workspace at this path")
+    if path.startswith(PIPELINES) and "Submit/" in path and request.method == "GET":
+        raise WireError(400, "UnsupportedApiVersion", "The submit URL takes POST, not GET.")
+    raise not_implemented(f"{request.method} {path}")
+
+
+def create_app(storage: str, base_url: str, *, identity_header: str | None = None) -> Starlette:
+    """Return the application. `storage`: connection string for what runs read and write; `base_url`: own address."""
+    routes = [
+        Route(root + path, _guarded(handler, on, token=True, of_history=root == HISTORY), methods=[method])
+        for root, table in ((PIPELINES, PIPELINE_ROUTES), (HISTORY, HISTORY_ROUTES))
+        for method, path, handler, on in table
+    ]
+    routes += [
+        Route("/msi/token", _guarded(get_token, "token", token=False), methods=["GET"]),
+        Route("/discovery", get_discovery, methods=["GET"]),
+        *controls.ROUTES,
+        *pages.ROUTES,
+        Route("/{path:path}", refuse, methods=EVERY_METHOD),
+    ]
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        yield
+        await app.state.engine.stop()
+
+    hosts = ["127.0.0.1", "localhost", urlsplit(base_url).hostname or "localhost"]
+    # Pages of other sites must not reach the controls through a browser.
+    guard = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
+    app = Starlette(routes=routes, lifespan=lifespan, middleware=[guard], exception_handlers={WireError: respond})
+    app.router.redirect_slashes = False
+    workspace = Workspace(storage, base_url)
+    seed(workspace)
+    app.state.workspace, app.state.tokens, app.state.engine = workspace, Tokens(identity_header), Engine(workspace)
+    return app

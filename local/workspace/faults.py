@@ -1,0 +1,98 @@
+"""Misbehaviour on order: answers that are late, wrong, missing, or missing although the run was accepted.
+
+Faults are used up in the order they were ordered in, per kind of call. Never invents one by itself.
+"""
+
+import asyncio
+import email.utils
+import json
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, Literal
+
+from msgspec import UNSET, Meta, Struct, UnsetType
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
+
+from local.workspace.errors import body_for, code_of
+
+HANG_UP = "local.hang_up"  # the ASGI extension of server.py that closes the connection
+
+Call = Literal["submit", "status", "list", "token"]
+
+
+class Fault(Struct, forbid_unknown_fields=True):
+    """One order; `times` counts down as it is used."""
+
+    on: Call
+    kind: Literal["status", "drop", "accept_then_drop", "delay"]
+    status: Annotated[int, Meta(ge=200, le=599)] = 503
+    retry_after: Annotated[int, Meta(ge=0)] | Annotated[float, Meta(ge=0)] | str | None = None
+    delay_s: Annotated[float, Meta(ge=0)] = 0
+    times: Annotated[int, Meta(ge=1)] = 1
+    body: Any | UnsetType = UNSET
+    accept: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise ValueError, naming the field, when fields contradict each other."""
+        if self.accept and (self.on, self.kind) != ("submit", "status"):
+            raise ValueError("accept: only with on 'submit' and kind 'status'")
+        if self.body is not UNSET and self.kind != "status":
+            raise ValueError("body: only with kind 'status'")
+        if self.kind == "accept_then_drop" and self.on != "submit":
+            raise ValueError("kind: 'accept_then_drop' only with on 'submit'")
+        if isinstance(self.retry_after, str):
+            try:
+                email.utils.parsedate_to_datetime(self.retry_after)
+            except ValueError as error:
+                raise ValueError("retry_after: expected seconds or an HTTP date") from error
+
+
+def take(faults: list[Fault], on: Call) -> Fault | None:
+    """Use up the first fault ordered for this kind of call, once."""
+    for index, fault in enumerate(faults):
+        if fault.on == on:
+            fault.times -= 1
+            if fault.times == 0:
+                del faults[index]
+            return fault
+    return None
+
+
+async def commit(fault: Fault, request: Request, act: Callable[[], Awaitable[Response]]) -> Response:
+    """Answer a request as the fault says. A submission that is refused anyway is refused as usual."""
+    await request.body()  # kept with the request: a client that hangs up during the delay cannot take it back
+    if fault.kind == "delay":
+        await asyncio.sleep(fault.delay_s)
+        return await act()
+    if fault.kind == "accept_then_drop" or fault.accept:
+        await act()
+    await asyncio.sleep(fault.delay_s)
+    return HangUp() if fault.kind in ("drop", "accept_then_drop") else _answer(fault, request)
+
+
+def _answer(fault: Fault, request: Request) -> Response:
+    """Build the wrong answer of a `status` fault."""
+    headers = {}
+    if fault.retry_after is not None:
+        after = fault.retry_after
+        headers["Retry-After"] = after if isinstance(after, str) else f"{after:g}"
+    if isinstance(fault.body, str):
+        return Response(fault.body, fault.status, headers, media_type="application/json")
+    if fault.body is not UNSET:
+        return Response(json.dumps(fault.body), fault.status, headers, media_type="application/json")
+    body: dict[str, Any] = {}
+    if fault.status >= 400:
+        text = "This answer was ordered through /_control/faults."
+        body = body_for(request.url.path, fault.status, code_of(fault.status), text)
+    return JSONResponse(body, fault.status, headers)
+
+
+class HangUp(Response):
+    """No answer at all: the connection is closed."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 (ASGI)
+        """Close the connection, and wait until the server has noticed. Raises KeyError under a foreign server."""
+        scope["extensions"][HANG_UP]()
+        while (await receive())["type"] != "http.disconnect":
+            pass

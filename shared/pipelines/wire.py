@@ -1,0 +1,184 @@
+"""The JSON of the v1 REST API: what a submission looks like, and what is read off the answers. Never sends anything.
+
+Casing is the service's: PascalCase with a lower-case `tags` in the pipelines API, camelCase in run history. Codes come
+as numbers or as words; unknown members are ignored.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import requests
+
+from shared.errors import EndpointError
+from shared.pipelines.base import Phase, Run
+from shared.rules import RetrainRequest
+
+# Names of what travels with a run, as tag and as property.
+KEY, RULE, ATTEMPT = "retrain.key", "retrain.rule", "retrain.attempt"
+
+STATUS_WORDS = ("NotStarted", "Running", "Failed", "Finished", "Canceled")  # by number; the service may send either
+PHASES = {
+    "Running": Phase.RUNNING,
+    "Failed": Phase.FAILED,
+    "Finished": Phase.FINISHED,
+    "Completed": Phase.FINISHED,  # run history's word
+    "Canceled": Phase.CANCELED,
+}
+
+
+def submission(request: RetrainRequest, experiment: str) -> dict[str, Any]:
+    """Return the submission (PipelineSubmissionInfo); all parameter values are strings.
+
+    The key goes into `tags` and `Properties`, because which of them the service gives back is not documented.
+    """
+    notes = {KEY: request.key, RULE: request.rule, ATTEMPT: str(request.attempt)}
+    path = request.data_path
+    data: dict[str, Any] = {
+        "ExperimentName": experiment,
+        "Description": f"{request.rule}: {path.datastore}/{path.path}"[:5000],
+        "RunSource": "API",
+        "ParameterAssignments": dict(request.parameters),
+        "tags": notes,
+        "Properties": notes,
+    }
+    value = {"DataStoreName": path.datastore, "RelativePath": path.path}
+    match path.assignment:
+        case "data_path":
+            data["DataPathAssignments"] = {path.parameter: value}
+        case "dataset":
+            data["DataSetDefinitionValueAssignments"] = {path.parameter: {"LiteralValue": value}}
+        case "string":
+            data["ParameterAssignments"][path.parameter] = path.path
+    return data
+
+
+class _Status(msgspec.Struct, rename="pascal"):
+    status_code: int | str | None = None
+    status_detail: str | None = None
+    creation_time: str | None = None
+    end_time: str | None = None
+
+
+class PipelineRun(msgspec.Struct, rename="pascal"):
+    """The part of a PipelineRunEntity that is read here."""
+
+    id: str
+    run_url: str | None = None
+    status: _Status | None = None
+    pipeline_id: str | None = None
+    properties: dict[str, str | None] | None = None
+    tags: dict[str, str | None] | None = msgspec.field(name="tags", default=None)
+
+    def told(self, page: str) -> Run:
+        """Return the run in the flow's terms; `page` is its address where the service gives none."""
+        status = self.status or _Status()
+        code = status.status_code
+        if isinstance(code, int):
+            code = STATUS_WORDS[code] if 0 <= code < len(STATUS_WORDS) else str(code)
+        word = code or STATUS_WORDS[0]  # no status yet: not started
+        return Run(
+            run_id=self.id,
+            run_url=self.run_url or page,
+            phase=PHASES.get(word, Phase.PENDING),
+            word=word,
+            key=(self.properties or {}).get(KEY) or (self.tags or {}).get(KEY),
+            pipeline_id=self.pipeline_id,
+            started_at=_time(status.creation_time),
+            ended_at=_time(status.end_time),
+            error=status.status_detail or "",
+        )
+
+
+class _Version(msgspec.Struct, rename="pascal"):
+    version: str
+    pipeline_id: str
+
+
+class _Endpoint(msgspec.Struct, rename="pascal"):
+    pipeline_version_list: list[_Version] | None = None
+
+
+class _HistoryError(msgspec.Struct):
+    message: str | None = None
+
+
+class _HistoryErrorBody(msgspec.Struct):
+    error: _HistoryError | None = None
+
+
+class HistoryRun(msgspec.Struct, rename="camel"):
+    """The part of a run in run history that is read here."""
+
+    run_id: str
+    error: _HistoryErrorBody | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, if the service says so."""
+        return (self.error and self.error.error and self.error.error.message) or ""
+
+
+class _HistoryPage(msgspec.Struct):
+    value: list[HistoryRun]
+
+
+def run(content: bytes) -> PipelineRun | None:
+    """Read a run; None when there is no run with an id in `content`."""
+    try:
+        found = msgspec.json.decode(content, type=PipelineRun)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+    return found if found.id else None
+
+
+def runs(content: bytes) -> list[PipelineRun]:
+    """Read a list of runs."""
+    return _decode(content, list[PipelineRun])
+
+
+def versions(content: bytes) -> dict[str, str]:
+    """Read an endpoint's versions: version to published pipeline."""
+    return {item.version: item.pipeline_id for item in _decode(content, _Endpoint).pipeline_version_list or []}
+
+
+def history_run(content: bytes) -> HistoryRun:
+    """Read a run of run history."""
+    return _decode(content, HistoryRun)
+
+
+def history_page(content: bytes) -> list[HistoryRun]:
+    """Read the answer of runs:query."""
+    return _decode(content, _HistoryPage).value
+
+
+def error(response: requests.Response) -> str:
+    """Return the service's own code and message, in whichever casing it answers; else the start of the body."""
+    try:
+        data = msgspec.json.decode(response.content)
+        told = {key.lower(): value for key, value in (data.get("Error") or data["error"]).items()}
+        return f"{told['code']}: {told['message']}"[:1000]
+    except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
+        return response.text[:200].strip() or response.reason
+
+
+def _decode[T](content: bytes, kind: type[T]) -> T:
+    """Read `content` as `kind`. Raises EndpointError."""
+    try:
+        return msgspec.json.decode(content, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as fault:
+        raise EndpointError(
+            f"The service's answer is not what is documented: {fault}; it begins {content[:200]!r}."
+        ) from fault
+
+
+def _time(text: str | None) -> datetime | None:
+    """Read a time of the service: seven fractional digits, with or without a zone (then UTC); 1970 stands for none."""
+    if not text:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    time = time if time.tzinfo else time.replace(tzinfo=UTC)
+    return time if time.year > 1970 else None
