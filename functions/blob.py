@@ -16,9 +16,8 @@ DETECTORS = {
 def blueprint(settings: Settings) -> func.Blueprint:
     """Return a blueprint with a blob trigger for each container of `settings`."""
     made = func.Blueprint()
-    for connection, container in dict.fromkeys(
-        (store.connection, store.container) for store in settings.datastores.values()
-    ):
+    places = dict.fromkeys((store.connection, store.container) for store in settings.datastores.values())
+    for connection, container in places:
         _add(made, connection, container, settings.datastores_on(connection, container), settings.blob_source)
     return made
 

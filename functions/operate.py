@@ -35,7 +35,8 @@ def status(req: func.HttpRequest) -> func.HttpResponse:
         | {"version": app.settings.pins[rule.pipeline], "since": rule.since or app.first_seen(rule)}
         for rule in app.settings.rules
     ]
-    return answer({"status": "ready", "rules": rules, "blob_source": app.settings.blob_source})
+    work = {rule.name: len(app.ledger.open(rule.name)) for rule in app.settings.rules}
+    return answer({"status": "ready", "rules": rules, "open": work, "blob_source": app.settings.blob_source})
 
 
 @blueprint.function_name("retrains")
@@ -47,9 +48,7 @@ def retrains(req: func.HttpRequest) -> func.HttpResponse:
     limit = req.params.get("limit", "50")
     if not limit.isdecimal() or not 1 <= int(limit) <= 1000:
         raise BadRequestError(f"limit: expected a number from 1 to 1000, got {limit[:20]!r}.")
-    rules = [rule.name for rule in app.settings.rules if req.params.get("rule") in (None, rule.name)]
-    if not rules:
-        raise NotFoundError(f"There is no rule {req.params.get('rule')!r}.")
+    rules = app.settings.rule_names(req.params.get("rule"))
     entries = [entry for rule in rules for entry in app.ledger.history(rule, int(limit))]
     entries.sort(key=lambda entry: entry.key, reverse=True)  # a key begins with the time its data was written
     return answer({"retrains": [view(entry) for entry in entries[: int(limit)]]})
@@ -61,7 +60,7 @@ def retrains(req: func.HttpRequest) -> func.HttpResponse:
 def retrain_by_key(req: func.HttpRequest) -> func.HttpResponse:
     """Answer one retrain request."""
     app = wiring.app()
-    row = app.ledger.get(req.route_params["key"], [rule.name for rule in app.settings.rules])
+    row = app.ledger.get(req.route_params["key"], app.settings.rule_names())
     if row is None:
         raise NotFoundError(f"There is no retrain request {req.route_params['key'][:100]!r}.")
     return answer(view(row.entry))

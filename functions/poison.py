@@ -45,6 +45,4 @@ def _add(made: func.Blueprint, name: str, connection: str) -> None:
             return
         told_at, etag = message.insertion_time or datetime.now(UTC), told.e_tag.strip('"')
         for datastore in app.settings.datastores_on(connection, told.container_name):
-            flow.bury(
-                app, datastore, told.blob_name, told.e_tag.strip('"'), message.insertion_time or datetime.now(UTC)
-            )
+            flow.bury(app, datastore, told.blob_name, etag, told_at)

@@ -36,10 +36,8 @@ def addressed(app: App, call: Call) -> tuple[list[Rule], str]:
     """Return the rules and the datastore that a call is about. Raises BadRequestError and NotFoundError."""
     rules = list(app.settings.rules)
     if call.rule is not None:
-        rules = [rule for rule in rules if rule.name == call.rule]
-        if not rules:
-            known = ", ".join(rule.name for rule in app.settings.rules)
-            raise NotFoundError(f"There is no rule {call.rule!r}; known are: {known}.")
+        names = app.settings.rule_names(call.rule)
+        rules = [rule for rule in rules if rule.name in names]
     datastore = call.datastore or (rules[0].datastore if call.rule else None)
     if datastore is None:
         raise BadRequestError("Give the datastore, or a rule.")

@@ -178,7 +178,7 @@ def tick(app: App) -> None:
     work = list[tuple[str, str]]()
     for rule in app.settings.rules:
         with logged("open_work", rule=rule.name):
-            work += [(rule.name, key) for key, _ in app.ledger.due(rule.name, now)]
+            work += [(rule.name, key) for key, _ in app.ledger.open(rule.name, due=now)]
     random.shuffle(work)  # more than fits one tick: no row is always among the last
     with ThreadPoolExecutor(THREADS, "tick") as pool:
         list(pool.map(lambda item: bring_on(app, lookout, item[0], item[1], now + TICK), work))
@@ -340,7 +340,7 @@ def redrive(app: App, key: str, force: bool = False) -> Outcome:
 
     Raises NotFoundError; ConflictError for what could double a live run, unless `force`, and when somebody was first.
     """
-    row = app.ledger.get(key, [rule.name for rule in app.settings.rules])
+    row = app.ledger.get(key, app.settings.rule_names())
     if row is None:
         raise NotFoundError(f"There is no retrain request {key[:100]!r}.")
     entry, original = row.entry, row.entry.retrain_request()

@@ -222,14 +222,14 @@ class Ledger:
                     return Row(entry=entry, history_etag=_etag(history), open_etag=_etag(opened) if opened else None)
         return None
 
-    def due(self, rule: str, now: datetime) -> list[tuple[str, State]]:
-        """Return key and state of the open work that is due, oldest data first."""
+    def open(self, rule: str, due: datetime | None = None) -> list[tuple[str, State]]:
+        """Return key and state of the open work, oldest data first; with `due`, of what is due by then."""
         query = "PartitionKey eq @rule and RowKey ge 'o|' and RowKey lt 'o}'"
         found = list[tuple[str, State]]()
         with self._errors("open work"):
             try:
                 for entity in self.table.query_entities(query, parameters={"rule": rule}):
-                    if (due_at := entity.get("DueAt")) is None or due_at <= now:
+                    if due is None or (due_at := entity.get("DueAt")) is None or due_at <= due:
                         found.append((entity["RowKey"].removeprefix("o|"), State(entity["State"])))
             except ResourceNotFoundError:  # no table yet, so no work
                 return []

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from shared.errors import ConfigurationError
+from shared.errors import ConfigurationError, NotFoundError
 from shared.pipelines.address import Address
 from shared.rules import Rule, matcher
 
@@ -105,6 +105,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Return the names that a container is registered under."""
         place = (connection, container)
         return [name for name, store in self.datastores.items() if (store.connection, store.container) == place]
+
+    def rule_names(self, only: str | None = None) -> list[str]:
+        """Return the names of the rules, or the one asked for. Raises NotFoundError."""
+        known = [rule.name for rule in self.rules]
+        if only is not None and only not in known:
+            raise NotFoundError(f"There is no rule {only!r}; known are: {', '.join(known)}.")
+        return known if only is None else [only]
 
     @property
     def pins(self) -> dict[str, str]:
