@@ -43,9 +43,9 @@ TRACK = (
 TRACK_OLD = timedelta(hours=1)
 # One tick: as many threads as wait for the network at once, and an end before the next tick begins.
 THREADS, TICK = 8, timedelta(seconds=45)
-# The search for missed arrivals: pages of 5,000 blobs a tick and rule; and how far the clocks of those who write blobs
-# and of those who look for them may differ.
-PAGES, CLOCKS = 20, timedelta(minutes=10)
+# The search for missed arrivals: so many pages of so many blobs a tick and rule; and how far the clocks of those who
+# write blobs and of those who look for them may differ.
+PAGES, PAGE, CLOCKS = 20, 5000, timedelta(minutes=10)
 
 STATES = {
     Phase.PENDING: State.SUBMITTED,
@@ -173,7 +173,8 @@ def recorded(answer: Answer, tries: int, now: datetime) -> tuple[State, dict[str
 
 def tick(app: App) -> None:
     """Bring open work on, then look for arrivals that nobody told of. What is not done in time, the next tick does."""
-    app.prepare()
+    with logged("prepare"):
+        app.prepare()
     lookout, now = Lookout(app), app.ledger.now()
     work = list[tuple[str, str]]()
     for rule in app.settings.rules:
@@ -284,7 +285,7 @@ def reconcile(app: App, rule: Rule) -> None:
     scan = app.ledger.scan(rule.name) or Scan(looked_from=since or now, begun_at=now)
     container = app.containers[rule.datastore]
     with storage_errors(f"Listing datastore {rule.datastore!r}"):
-        listing = container.list_blobs(literal_prefix(rule.path), include=["metadata"], results_per_page=5000)
+        listing = container.list_blobs(literal_prefix(rule.path), include=["metadata"], results_per_page=PAGE)
         pages: Any = listing.by_page(scan.marker or None)  # an iterator that has the place to go on from
         for _ in range(PAGES):
             try:
