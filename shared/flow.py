@@ -148,7 +148,7 @@ def record(app: App, row: Row, answer: Answer) -> Entry:
     entry = row.entry
     level = logging.INFO if state == State.SUBMITTED else logging.WARNING
     run, reason = changes.get("run_id"), changes.get("reason")
-    log(state, level, key=entry.key, rule=entry.rule, version=entry.version, run=run, reason=reason)
+    log(state, level, key=entry.key, rule=entry.rule, version=entry.version, run=run, reason=reason or None)
     try:
         return app.ledger.move(row, state, **changes).entry
     except RetrainError as error:
@@ -263,7 +263,7 @@ def track(app: App, row: Row) -> None:
     app.ledger.move(row, state, **changes)
     if state != entry.state:
         level = logging.WARNING if state in (State.FAILED, State.CANCELED) else logging.INFO
-        log(state, level, key=entry.key, rule=entry.rule, run=run.run_id, reason=changes.get("reason"))
+        log(state, level, key=entry.key, rule=entry.rule, run=run.run_id, reason=changes.get("reason") or None)
 
 
 def why_failed(app: App, entry: Entry, run: Run) -> str:
