@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli import environment
+from cli.check import check
 from shared import flow, wiring
 from shared.errors import RetrainError
 from shared.ledger import Entry
@@ -31,6 +32,9 @@ class _Commands(click.Group):
 def commands() -> None:
     """Operate Retrain Trigger: look at what was started, and act on it again."""
     environment.load()
+
+
+commands.add_command(check)
 
 
 @commands.command()

@@ -9,7 +9,8 @@ from typing import Protocol, Self
 
 import msgspec
 
-from shared.rules import RetrainRequest
+from shared.errors import EndpointError
+from shared.rules import Assignment, RetrainRequest
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +71,49 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
+class ReadError(EndpointError):
+    """A read that the service answered with something else than 200 (`status`), or not at all (None)."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        self.status = status
+        super().__init__(text)
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True):
+    """A parameter of a published pipeline."""
+
+    name: str
+    assignment: Assignment
+    """Which map of a submission it belongs in: what it was published as."""
+    type: str = ""
+    """Int, Double, Bool or String, of a plain parameter."""
+    required: bool
+    """Neither optional nor with a default."""
+    datastore: str | None = None
+    """Datastore of the default value, of a path."""
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """What the service tells of an endpoint and its pinned version. A published pipeline is a version by itself."""
+
+    name: str
+    status: str
+    versions: tuple[str, ...] = ()
+    """All versions of the endpoint; none for a published pipeline."""
+    pipeline_id: str | None = None
+    """The published pipeline that is pinned; None when the endpoint has no such version."""
+    pipeline_status: str = ""
+    inputs: tuple[Input, ...] = ()
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
+    """A datastore as it is registered in the workspace. Never holds its credential."""
+
+    kind: str
+    account: str | None = None
+    container: str | None = None
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How long a submission may take, in seconds. Together less than the grace period, by design: after it nobody may
     still be sending, or a submission that is found nowhere could not be said to be absent."""
@@ -114,6 +158,14 @@ class Pipeline(Protocol):
 
     def pinned(self, version: str) -> str:
         """Return the id of the published pipeline that `version` stands for."""
+        ...
+
+    def described(self, version: str) -> Described:
+        """Read the endpoint, the pipeline that `version` stands for, and its parameters. Raises ReadError, too."""
+        ...
+
+    def registered(self, datastore: str) -> Registered | None:
+        """Read a datastore of the workspace; None when there is none of this name. Raises ReadError, too."""
         ...
 
     def close(self) -> None:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import requests
@@ -21,7 +22,18 @@ from shared.errors import EndpointError
 from shared.identity import Tokens
 from shared.pipelines import wire
 from shared.pipelines.address import Address
-from shared.pipelines.base import Answer, Limits, NotAccepted, Refused, Run, Submitted, Unknown
+from shared.pipelines.base import (
+    Answer,
+    Described,
+    Limits,
+    NotAccepted,
+    ReadError,
+    Refused,
+    Registered,
+    Run,
+    Submitted,
+    Unknown,
+)
 from shared.rules import RetrainRequest
 
 # Reading: the service's answer is small, and the timer reads again.
@@ -146,6 +158,44 @@ class PublishedEndpoint:
             raise EndpointError(f"Endpoint {self.address.id} has no version {version!r}.")
         return self._pins[version]
 
+    def described(self, version: str) -> Described:
+        """Read the endpoint, the pipeline behind `version`, and its parameters.
+
+        GET PipelineEndpoints/Id/{id}, Pipelines/{id}, Graphs/{id}/Interface; the first only, if it has no such version.
+        """
+        versions: dict[str, str] = {}
+        endpoint = None
+        pipeline_id: str | None = self.address.id
+        if self.address.kind == "pipeline_endpoint":
+            content = self._read("GET", self.address.api(f"PipelineEndpoints/Id/{self.address.id}")).content
+            endpoint, versions = wire.entity(content), wire.versions(content)
+            pipeline_id = versions.get(version)
+            if pipeline_id is None:
+                return Described(name=endpoint.name or "", status=endpoint.status, versions=tuple(versions))
+        pipeline = wire.entity(self._read("GET", self.address.api(f"Pipelines/{pipeline_id}")).content)
+        if pipeline.graph_id is None:
+            raise EndpointError(f"Pipeline {pipeline_id}: the service's answer names no graph, so no parameters.")
+        interface = self._read("GET", self.address.api(f"Graphs/{pipeline.graph_id}/Interface"))
+        told = endpoint or pipeline
+        return Described(
+            name=told.name or "",
+            status=told.status,
+            versions=tuple(versions),
+            pipeline_id=pipeline_id,
+            pipeline_status=pipeline.status,
+            inputs=wire.inputs(interface.content),
+        )
+
+    def registered(self, datastore: str) -> Registered | None:
+        """Read a datastore of the workspace (GET datastore/v1.0 datastores/{name}), without keeping its credential."""
+        url = f"{self.address.service}/datastore/v1.0{self.address.workspace}/datastores/{quote(datastore, safe='')}"
+        try:
+            return wire.registered(self._read("GET", url).content)
+        except ReadError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+
     def _told(self, run: wire.PipelineRun) -> Run:
         return run.told(self.address.studio_url(run.id))
 
@@ -160,12 +210,12 @@ class PublishedEndpoint:
                     method, url, json=data, headers=headers, timeout=READ_LIMITS, allow_redirects=False
                 )
             except requests.RequestException as error:
-                raise EndpointError(f"{method} {url}: {_text(error)}") from error
+                raise ReadError(f"{method} {url}: {_text(error)}") from error
             if response.status_code != HTTPStatus.UNAUTHORIZED:
                 break
         if response.status_code == HTTPStatus.OK or (data and response.status_code == HTTPStatus.NOT_FOUND):
             return response
-        raise EndpointError(f"{method} {url}: {response.status_code} {wire.error(response)}")
+        raise ReadError(f"{method} {url}: {response.status_code} {wire.error(response)}", response.status_code)
 
     def _session(self) -> requests.Session:
         """Return this thread's session: connections are kept, and the library sends nothing twice by itself."""
