@@ -1,4 +1,4 @@
-"""The development commands of `./retrain`: `python -m local start`, `demo`, `lint`.
+"""The development commands of `./retrain`: `python -m local start`, `demo`, `chaos`, `matrix`, `lint`.
 
 Reads arguments only; each command is one function of a module beside this one, imported when it is asked for.
 """
@@ -41,13 +41,20 @@ def _parts(_context: click.Context, _option: click.Parameter, value: str) -> lis
     help="What runs the app: Core Tools (func), the built-in host, or Core Tools when they are on PATH (auto).",
 )
 @click.option(
+    "--events",
+    default="scan",
+    show_default=True,
+    type=click.Choice(["scan", "grid"]),
+    help="How the app hears of uploads: it lists the container (scan), or a stand-in of Event Grid tells it (grid).",
+)
+@click.option(
     "--parts",
     default="storage,workspace,app",
     show_default=True,
     callback=_parts,
     help="Start only these; the others are expected at their ports, or as local.settings.json says.",
 )
-def start(port: int, workspace_port: int, storage_port: int, host: str, parts: list[str]) -> None:
+def start(port: int, workspace_port: int, storage_port: int, host: str, events: str, parts: list[str]) -> None:
     """Run the app, the workspace stand-in and the storage emulator until Ctrl-C.
 
     The app's settings: environment variables win over what is started here, that over local.settings.json.
@@ -55,7 +62,7 @@ def start(port: int, workspace_port: int, storage_port: int, host: str, parts: l
     from local import stack
 
     ports = stack.Ports(port, workspace_port, storage_port)
-    sys.exit(stack.start(ports, host=host, parts=parts, environment=os.environ))
+    sys.exit(stack.start(ports, host=host, events=events, parts=parts, environment=os.environ))
 
 
 @main.command()
@@ -68,6 +75,37 @@ def demo(as_json: bool) -> None:
     from local import demo
 
     sys.exit(demo.demo(as_json=as_json))
+
+
+@main.command()
+@click.option("--arrivals", default=200, show_default=True, type=click.IntRange(1, 20_000), help="How many uploads.")
+@click.option("--seed", default=1, show_default=True, type=int, help="Says what happens to which, and when.")
+@click.option(
+    "--list-lag", default=0.0, show_default=True, type=click.FloatRange(0, 60), help="Seconds until lists show a run."
+)
+@click.option("--no-keys", is_flag=True, help="The workspace does not give back the keys of submissions.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and progress on stderr.")
+def chaos(arrivals: int, seed: int, list_lag: float, no_keys: bool, as_json: bool) -> None:
+    """Upload while two apps are killed at random and a fifth of all submissions goes wrong; count the runs.
+
+    Every upload is announced three times: by scan, by Event Grid, by HTTP. Exit code 0 only when each has come to one
+    run, by what the workspace received; with --no-keys, to one run or to a request that is held for an operator.
+    """
+    from local import chaos
+
+    sys.exit(chaos.chaos(arrivals=arrivals, seed=seed, list_lag_s=list_lag, keys=not no_keys, as_json=as_json))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and progress on stderr.")
+def matrix(as_json: bool) -> None:
+    """Kill a worker, and worse, at every step of an arrival's way, and print what each step and fault came to.
+
+    Exit code 0 only when every cell has exactly one run for each arrival.
+    """
+    from local import matrix
+
+    sys.exit(matrix.matrix(as_json=as_json))
 
 
 @main.command()

@@ -5,6 +5,7 @@ Never restarts a part that died: it says which one, with the end of its log, and
 """
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -39,6 +40,8 @@ OPTIONS = {"app": "--port", "workspace": "--workspace-port", "storage": "--stora
 CONTAINER = "training-data"
 ENDPOINT = "income"  # the pipeline endpoint of the workspace stand-in that the shipped retrain.toml calls
 IDENTITY_HEADER = "local"  # as in local.settings.sample.json, so that an app started by hand finds this workspace, too
+BLOB_WEBHOOK = "/runtime/webhooks/blobs?functionName=Host.Functions."
+EVENTS_SPEED = 10  # how much sooner than Event Grid its stand-in tries again: after a second, three, six, thirty
 FAULTS_LAST_S = 3  # what the app complains of for longer is not a part that is just coming up
 
 
@@ -73,17 +76,19 @@ class Stack:
         logs: Path,
         parts: Sequence[str] = PARTS,
         host: str = "auto",
+        events: str = "scan",
         environment: Mapping[str, str] | None = None,
         file: Mapping[str, str] | None = None,
         say: Callable[[str], object] = str,
     ) -> None:
         """Prepare; nothing is started yet.
 
+        `events`: how the app hears of uploads. "scan": it lists the container; "grid": a stand-in of Event Grid tells.
         `environment` and `file` (local.settings.json) are what may win over the wiring, see `app_settings`; left out,
         nothing does, so that a demo or a test can never reach a real workspace.
         """
         self.ports, self.logs, self.parts, self.host, self.say = ports, logs, parts, host, say
-        self.environment, self.file = environment or {}, file or {}
+        self.events, self.environment, self.file = events, environment or {}, file or {}
         self.storage = azurite.connection_string(ports.storage)
         self.workspace_url = f"http://{HOST}:{ports.workspace}"
         self.app_url = f"http://{HOST}:{ports.app}"
@@ -123,6 +128,8 @@ class Stack:
             self._read_info()
         if "app" in self.parts:
             self.start_app()
+            if self.events == "grid":
+                self._start_events()
 
     def start_app(self, port: int | None = None, **settings: str) -> Child:
         """Start a function host with the app and wait until it answers; also after a kill, or on a port of its own.
@@ -149,6 +156,22 @@ class Stack:
         self.say(f"{name:<10} ready at http://{HOST}:{port}")
         return child
 
+    def _start_events(self) -> None:
+        """Start a stand-in of Event Grid for each blob function of the app. Raises ChildFailedError."""
+        _, status = get_json(f"{self.app_url}/api/status")
+        if not isinstance(status, dict) or status.get("blob_source") != "EventGrid":
+            raise ChildFailedError(
+                "The app waits for no events: RETRAIN_BLOB_SOURCE says otherwise than --events grid."
+            )
+        functions = blob_functions({**self._settings(), **self.file, **self.environment})
+        for container, function in functions.items():
+            name = f"events-{container}" if len(functions) > 1 else "events"
+            command = [sys.executable, "-m", "local.events", "--storage", self.storage, "--container", container]
+            command += ["--to", f"{self.app_url}{BLOB_WEBHOOK}{function}", "--speed", str(EVENTS_SPEED)]
+            child = self._begin(name, self.ports.app, command)
+            child.wait_until(functools.partial(_says, child, "events ready"))
+            self.say(f"{name:<10} ready, for uploads to {container}")
+
     def check(self) -> None:
         """Raise ChildFailedError when a part has ended by itself."""
         for child in list(self.children.values()):
@@ -167,9 +190,8 @@ class Stack:
         old = self.children.pop(name, None)
         if old:
             old.stop()
-        log = (
-            old.log if old else self._log(name.partition("-")[0], port)
-        )  # one that is started again goes on in its log
+        part = "app" if name.startswith("app-") else name
+        log = old.log if old else self._log(part, port)  # one that is started again goes on in its log
         child = Child(name, command, log=log, env={"PYTHONUNBUFFERED": "1", **(settings or {})}, cwd=ROOT)
         self.children[name] = child
         return child
@@ -196,10 +218,12 @@ class Stack:
             }
         always = {
             "TRAINING_CONTAINER": CONTAINER,
-            "RETRAIN_BLOB_SOURCE": "LogsAndContainerScan",  # nobody sends storage events here
+            "RETRAIN_BLOB_SOURCE": "LogsAndContainerScan",  # Azurite sends no storage events
             "FUNCTIONS_WORKER_RUNTIME": "python",
         }
         started = (storage if "storage" in self.parts else {}) | (workspace if "workspace" in self.parts else {})
+        if self.events == "grid" and "app" in self.parts:
+            started |= {"RETRAIN_BLOB_SOURCE": "EventGrid"}
         return app_settings(
             environment=self.environment, started=started, file=self.file, expected=always | storage | workspace
         )
@@ -266,16 +290,24 @@ def _by_whom(port: int) -> str:
 
 def make_containers(storage: str, settings: Mapping[str, str]) -> None:
     """Make the container of each datastore in retrain.toml, so that the first upload has somewhere to go."""
-    names = {CONTAINER}
-    with contextlib.suppress(
-        OSError, ValueError, KeyError, TypeError, AttributeError
-    ):  # the app itself reports what is wrong there
-        datastores = tomllib.loads((ROOT / "retrain.toml").read_text(encoding="utf-8"))["datastores"]
-        names = {re.sub("%([^%]+)%", lambda m: settings[m[1]], one["container"]) for one in datastores.values()}
     with BlobServiceClient.from_connection_string(storage) as service:
-        for name in names:
+        for name in blob_functions(settings) or {CONTAINER: ""}:
             with contextlib.suppress(ResourceExistsError):
                 service.create_container(name)
+
+
+def blob_functions(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return the container of each datastore in retrain.toml, and the app's blob function for it.
+
+    The function has its name from the first datastore on the container. Nothing when the file has a fault: the app
+    itself reports that.
+    """
+    found = dict[str, str]()
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
+        datastores = tomllib.loads((ROOT / "retrain.toml").read_text(encoding="utf-8"))["datastores"]
+        for name, datastore in datastores.items():
+            found.setdefault(re.sub("%([^%]+)%", lambda m: settings[m[1]], datastore["container"]), f"arrive_{name}")
+    return found
 
 
 def app_command(host: str, port: int) -> list[str]:
@@ -286,6 +318,10 @@ def app_command(host: str, port: int) -> list[str]:
     if host == "func":
         raise ChildFailedError("There is no Azure Functions Core Tools (func) on PATH that runs; try --host builtin.")
     return [sys.executable, "-m", "local.host", "--port", str(port), "--app-dir", str(ROOT)]
+
+
+def _says(child: Child, words: str) -> bool:
+    return words in child.log.read_text(errors="replace")
 
 
 def find_func() -> str | None:
@@ -313,7 +349,7 @@ def get_json(url: str) -> tuple[int, Any]:
 # ./retrain start
 
 
-def start(ports: Ports, *, host: str, parts: Sequence[str], environment: Mapping[str, str]) -> int:
+def start(ports: Ports, *, host: str, events: str, parts: Sequence[str], environment: Mapping[str, str]) -> int:
     """Run the parts until Ctrl-C or SIGTERM (exit code 0), or until one of them dies (1)."""
     console = Console(highlight=False, soft_wrap=True)
     try:
@@ -323,6 +359,7 @@ def start(ports: Ports, *, host: str, parts: Sequence[str], environment: Mapping
                 logs=LOGS,
                 parts=parts,
                 host=host,
+                events=events,
                 environment=environment,
                 file=settings_file(),
                 say=console.print,
