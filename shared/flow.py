@@ -109,15 +109,57 @@ def act(app: App, decisions: Iterable[RetrainRequest | Skip], arrival: Arrival, 
 
 
 def start(app: App, request: RetrainRequest) -> Outcome:
-    """Claim, submit, record: at most once for a key, whoever else is trying."""
-    match app.ledger.claim(request, app.settings.grace):
+    """Claim, submit, record: at most once for a key, whoever else is trying.
+
+    Where the rule limits how many runs are active, the row waits until `admit` lets it in, at once if there is room.
+    """
+    limited = app.settings.limited(request.rule)
+    match app.ledger.claim(request, app.settings.grace, queued=limited is not None):
         case Taken(row):
             log("duplicate", key=request.key, state=row.entry.state, run=row.entry.run_id or None)
             return Outcome(entry=row.entry, duplicate=True)
         case Claimed(row):
             source, path = request.arrival.source, request.arrival.path
             log("claimed", key=request.key, rule=request.rule, path=path, source=source, version=request.version)
-            return Outcome(entry=record(app, row, submit(app, row.entry)))
+            if limited is None:
+                return Outcome(entry=record(app, row, submit(app, row.entry)))
+            with logged("admit", rule=limited.name):
+                admit(app, limited)
+            current = app.ledger.get(request.key, [request.rule])
+            return Outcome(entry=current.entry if current else row.entry)
+
+
+def admit(app: App, rule: Rule) -> None:
+    """Let waiting requests of a limited rule in, as many as there is room for; oldest data first, or the latest only.
+
+    One at a time does: the gate's ETag is part of each admission.
+    """
+    gate, queue, day = app.ledger.gate(rule.name), app.ledger.queue(rule.name), f"{app.ledger.now():%Y-%m-%d}"
+    places = rule.max_active - queue.active if rule.max_active is not None else len(queue.waiting)
+    left = rule.daily_cap - (gate.begun if gate.day == day else 0) if rule.daily_cap is not None else places
+    waiting = queue.waiting
+    if rule.when_busy == "latest":
+        *passed, latest = waiting or [""]
+        drop(app, rule, passed, State.SUPERSEDED, f"Superseded by newer data, {latest}.")
+        waiting = waiting[-1:]
+    let_in = waiting[: max(0, min(places, left))]
+    if rule.when_busy == "skip" and places < len(waiting):
+        drop(app, rule, waiting[max(0, places) :], State.SKIPPED, f"{queue.active + len(let_in)} runs were active.")
+    for key in let_in:
+        row = app.ledger.get(key, [rule.name])
+        if row and row.entry.state == State.WAITING:
+            row, gate = app.ledger.admit(row, gate, day, app.settings.grace)
+            log("admitted", key=key, rule=rule.name, begun_today=gate.begun)
+            record(app, row, submit(app, row.entry))
+
+
+def drop(app: App, rule: Rule, keys: list[str], state: State, reason: str) -> None:
+    """End waiting requests that will not be sent; their rows say why."""
+    for key in keys:
+        row = app.ledger.get(key, [rule.name])
+        if row and row.entry.state == State.WAITING:
+            app.ledger.move(row, state, reason=reason, ended_at=app.ledger.now())
+            log(state, key=key, rule=rule.name, reason=reason)
 
 
 def start_again(app: App, request: RetrainRequest, attempt: int = 1) -> Outcome:
@@ -184,6 +226,9 @@ def tick(app: App) -> None:
     with ThreadPoolExecutor(THREADS, "tick") as pool:
         list(pool.map(lambda item: bring_on(app, lookout, item[0], item[1], now + TICK), work))
     for rule in app.settings.rules:
+        if app.settings.limited(rule.name):
+            with logged("admit", rule=rule.name):
+                admit(app, rule)
         with logged("reconcile", rule=rule.name):
             reconcile(app, rule)
 
@@ -197,8 +242,10 @@ def bring_on(app: App, lookout: Lookout, rule: str, key: str, until: datetime) -
         if row is None or row.open_etag is None:
             return
         match row.entry.state:
-            case State.WAITING:
+            case State.WAITING if row.entry.tries or not app.settings.limited(rule):
                 resend(app, row)
+            case State.WAITING:
+                pass  # admit decides
             case State.SENDING | State.UNCERTAIN:
                 settle_outcome(app, lookout, row)
             case State.SUBMITTED | State.RUNNING:

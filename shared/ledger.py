@@ -7,6 +7,8 @@
                           |                       again, or held for an operator)
                           '---------> held        the outcome cannot be learned, and sending twice is not allowed
     submitted --> mispinned     the run turned out to be of another pipeline than the pinned version's: an alarm
+    (no row) --claim--> waiting     held back: the rule's max_active or daily_cap is reached; let in by `admit`,
+                                    or superseded by newer data, or skipped, as the rule's when_busy says
     (no row) --bury--> dead     the platform gave up on the arrival before it had its row; a history row alone
 
 A partition is a rule. A claim is one transaction of two inserts: the history row `h|<newest first>|<key>` and the open
@@ -14,8 +16,9 @@ row `o|<key>`; whoever comes second gets a conflict. Every later step changes bo
 condition that nobody else has (ETag); an end deletes the open row. So open work and history are prefix reads, however
 long the history, and a claim is one round trip. A row that waits for the timer says from when on (`DueAt`).
 
-Beside the requests, a rule's partition keeps `since|<origin>` (when the rule was first seen) and `scan` (how far the
-search for missed arrivals has come), and the partition `pipeline|<name>` keeps what was learned about a pipeline.
+Beside the requests, a rule's partition keeps `since|<origin>` (when the rule was first seen), `scan` (how far the
+search for missed arrivals has come) and `gate` (how many were let in today), and the partition `pipeline|<name>` keeps
+what was learned about a pipeline.
 
 Never talks to the pipeline's endpoint, and never decides what to do next: `flow.py` does.
 """
@@ -58,6 +61,8 @@ class State(StrEnum):
     HELD = "held"
     MISPINNED = "mispinned"
     DEAD = "dead"
+    SUPERSEDED = "superseded"
+    SKIPPED = "skipped"
 
 
 OPEN = frozenset({State.SENDING, State.WAITING, State.UNCERTAIN, State.SUBMITTED, State.RUNNING})
@@ -125,6 +130,23 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """Where in the listing the pass goes on; empty: it begins."""
 
 
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """What was let in on a day (UTC), for a rule with a limit. Whoever lets in changes it: one at a time does."""
+
+    day: str
+    begun: int
+    etag: str
+
+
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
+    """The open work of a rule, as far as its limit is concerned."""
+
+    active: int
+    """Requests that were let in and have not come to their end."""
+    waiting: list[str]
+    """Keys of the requests that were not let in yet, oldest data first."""
+
+
 class Claimed(msgspec.Struct, frozen=True):
     """This worker, and no other, acts for the key."""
 
@@ -144,13 +166,16 @@ class Ledger:
         """Keep the ledger in `table`; `now` is the clock for the times written into rows."""
         self.table, self.now = table, now
 
-    def claim(self, request: RetrainRequest, grace: timedelta) -> Claimed | Taken:
+    def claim(self, request: RetrainRequest, grace: timedelta, queued: bool = False) -> Claimed | Taken:
         """Insert the rows of `request`, in one round trip; or return who has them.
 
-        They say `sending`, and are nobody else's to touch until `grace` is over.
+        They say `sending`, and are nobody else's to touch until `grace` is over; or, `queued`, `waiting`.
         """
         now = self.now()
-        entry = self._entry(request, State.SENDING, now, due_at=now + grace, sent_at=now, tries=1)
+        if queued:
+            entry = self._entry(request, State.WAITING, now, due_at=now, reason="Not let in yet.")
+        else:
+            entry = self._entry(request, State.SENDING, now, due_at=now + grace, sent_at=now, tries=1)
         with self._errors("claim"):
             try:
                 etags = self._insert([("create", _history(entry)), ("create", _open(entry))])
@@ -169,6 +194,39 @@ class Ledger:
 
         Raises ConflictError when somebody else has changed it since it was read.
         """
+        return self._move(row, state, changes, [])
+
+    def admit(self, row: Row, gate: Gate, day: str, grace: timedelta) -> tuple[Row, Gate]:
+        """Let a waiting request in: it says `sending`, and the gate counts it, in one transaction.
+
+        Raises ConflictError when somebody else let one in, or changed this one, since gate and row were read.
+        """
+        now, begun = self.now(), gate.begun + 1 if gate.day == day else 1
+        entity = {"PartitionKey": row.entry.rule, "RowKey": "gate", "Day": day, "Begun": begun}
+        changes = {"sent_at": now, "due_at": now + grace, "tries": 1, "reason": ""}
+        moved = self._move(row, State.SENDING, changes, [("update", entity, _only(gate.etag, mode=UpdateMode.MERGE))])
+        return moved, self.gate(row.entry.rule)
+
+    def gate(self, rule: str) -> Gate:
+        """Return the gate of a rule; the first reader makes it."""
+        with self._errors("gate"):
+            if not (entity := self._find(rule, "gate")):
+                with contextlib.suppress(TableTransactionError):  # another worker was first
+                    self._insert([("create", {"PartitionKey": rule, "RowKey": "gate", "Day": "", "Begun": 0})])
+                entity = self.table.get_entity(rule, "gate")
+        return Gate(day=entity["Day"], begun=entity["Begun"], etag=_etag(entity))
+
+    def queue(self, rule: str) -> Queue:
+        """Return what of a rule's open work is active and what waits to be let in."""
+        query = "PartitionKey eq @rule and RowKey ge 'o|' and RowKey lt 'o}'"
+        with self._errors("queue"):
+            rows = list(self.table.query_entities(query, parameters={"rule": rule}))
+        waiting = [
+            row["RowKey"].removeprefix("o|") for row in rows if row["State"] == State.WAITING and not row["Tries"]
+        ]
+        return Queue(active=len(rows) - len(waiting), waiting=waiting)
+
+    def _move(self, row: Row, state: State, changes: dict[str, Any], more: list[Any]) -> Row:
         entry = msgspec.structs.replace(row.entry, state=state, changed_at=self.now(), **changes)
         history = ("update", _history(entry), _only(row.history_etag, mode=UpdateMode.MERGE))
         opened = (
@@ -178,7 +236,7 @@ class Ledger:
         )
         with self._errors(f"change to {state}"):
             try:
-                etags = self.table.submit_transaction([history, opened])
+                etags = self.table.submit_transaction([history, opened, *more])
             except HttpResponseError as error:
                 if error.status_code not in (404, 412):
                     raise
@@ -353,7 +411,13 @@ def _history(entry: Entry) -> dict[str, Any]:
 
 
 def _open(entry: Entry) -> dict[str, Any]:
-    row = {"PartitionKey": entry.rule, "RowKey": f"o|{entry.key}", "State": str(entry.state), "Layout": LAYOUT}
+    row = {
+        "PartitionKey": entry.rule,
+        "RowKey": f"o|{entry.key}",
+        "State": str(entry.state),
+        "Tries": entry.tries,
+        "Layout": LAYOUT,
+    }
     return row | ({"DueAt": entry.due_at} if entry.due_at else {})
 
 

@@ -41,6 +41,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     pipeline: str
     data_path: DataPathParameter
     parameters: dict[str, str] = {}
+    max_active: int | None = None
+    when_busy: Literal["queue", "latest", "skip"] = "queue"
+    daily_cap: int | None = None
     since: (
         Annotated[datetime, Meta(tz=True, description="a time with its zone, such as 2026-01-01T00:00:00Z")] | None
     ) = None

@@ -106,6 +106,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         place = (connection, container)
         return [name for name, store in self.datastores.items() if (store.connection, store.container) == place]
 
+    def limited(self, rule: str) -> Rule | None:
+        """Return the rule of this name when it limits how many runs are active or begun; else None."""
+        limits = (one for one in self.rules if one.max_active is not None or one.daily_cap is not None)
+        return next((one for one in limits if one.name == rule), None)
+
     def rule_names(self, only: str | None = None) -> list[str]:
         """Return the names of the rules, or the one asked for. Raises NotFoundError."""
         known = [rule.name for rule in self.rules]
