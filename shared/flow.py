@@ -8,28 +8,26 @@ arrivals that nobody told of. Poison and redrive are the two ways around.
 Never downloads training data, and never sends to an endpoint what the ledger does not announce first.
 """
 
+import itertools
 import logging
 import random
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-from shared import arrival as arrivals
-from shared.arrival import Arrival, Source
+from shared.arrival import Arrival, Source, checked_path
 from shared.calls import Call, addressed, answerable
 from shared.errors import ConflictError, EndpointError, NotFoundError, RetrainError
 from shared.events import log, logged
-from shared.ledger import OPEN, Claimed, Entry, Row, Scan, State, Taken
+from shared.ledger import OPEN, Claimed, Entry, Folder, Row, Scan, State, Taken
 from shared.lookout import Lookout
 from shared.outcome import Outcome
 from shared.pipelines.base import Answer, NotAccepted, Phase, Refused, Run, Submitted, Unknown
-from shared.rules import RetrainRequest, Rule, Skip, again, literal_prefix, match
-from shared.storage import storage_errors
+from shared.rules import Decision, RetrainRequest, Rule, Settling, Skip, again, literal_prefix, match, settled
+from shared.settling import GiveUp, NotYet, Ready, manifest_names, readiness, too_early
 from shared.wiring import App
 
 # A submission that surely was not accepted is due again after this, doubled with each try up to the longest.
@@ -43,9 +41,9 @@ TRACK = (
 TRACK_OLD = timedelta(hours=1)
 # One tick: as many threads as wait for the network at once, and an end before the next tick begins.
 THREADS, TICK = 8, timedelta(seconds=45)
-# The search for missed arrivals: so many pages of so many blobs a tick and rule; and how far the clocks of those who
+# The search for missed arrivals: so many pages a tick and rule; and how far the clocks of those who
 # write blobs and of those who look for them may differ.
-PAGES, PAGE, CLOCKS = 20, 5000, timedelta(minutes=10)
+PAGES, CLOCKS = 20, timedelta(minutes=10)
 
 STATES = {
     Phase.PENDING: State.SUBMITTED,
@@ -59,7 +57,7 @@ STATES = {
 def arrive(app: App, datastore: str, path: str, source: Source) -> list[Outcome]:
     """Act on a blob that was detected. Raises StorageError when it should be delivered again."""
     try:
-        arrival = look(app, datastore, path, source)
+        arrival = app.datastores[datastore].look(path, source)
     except NotFoundError as error:  # deleted since: there is nothing to train on
         return [skipped(Skip(reason=str(error)), datastore, path)]
     since = {rule.name: when for rule in app.settings.rules if (when := applicable_since(app, rule, source))}
@@ -72,31 +70,21 @@ def request(app: App, call: Call) -> list[Outcome]:
     Raises BadRequestError, NotFoundError (unknown datastore, rule or blob), ConflictError, StorageError.
     """
     rules, datastore = addressed(app, call)
-    arrival = look(app, datastore, arrivals.checked_path(call.path), Source.WEBHOOK)
+    arrival = app.datastores[datastore].look(checked_path(call.path), Source.WEBHOOK)
     decisions = match(rules, app.settings.pins, arrival, {}, call.parameters)
     outcomes = act(app, decisions, arrival, force=call.force)
     return [answerable(app, outcome, call.parameters) for outcome in outcomes]
 
 
-def look(app: App, datastore: str, path: str, source: Source) -> Arrival:
-    """Read the blob's properties, never its content. Raises NotFoundError and StorageError."""
-    container = app.containers[datastore]
-    with storage_errors(f"Properties of {path!r} in datastore {datastore!r}"):
-        try:
-            properties = container.get_blob_client(path).get_blob_properties()
-        except ResourceNotFoundError as error:
-            place = f"container {container.container_name!r} of datastore {datastore!r}"
-            raise NotFoundError(f"There is no blob {path!r} in {place}.") from error
-    return arrivals.from_properties(datastore, source, properties)
-
-
-def act(app: App, decisions: Iterable[RetrainRequest | Skip], arrival: Arrival, force: bool = False) -> list[Outcome]:
+def act(app: App, decisions: Iterable[Decision], arrival: Arrival, force: bool = False) -> list[Outcome]:
     """Carry out each decision; one that fails does not stop the others, and is raised at the end."""
     outcomes, errors = list[Outcome](), list[RetrainError]()
     for decision in decisions:
         try:
             if isinstance(decision, Skip):
                 outcomes.append(skipped(decision, arrival.datastore, arrival.path))
+            elif isinstance(decision, Settling):
+                outcomes.append(gather(app, decision))
             else:
                 outcomes.append(start_again(app, decision) if force else start(app, decision))
         except RetrainError as error:
@@ -106,6 +94,72 @@ def act(app: App, decisions: Iterable[RetrainRequest | Skip], arrival: Arrival, 
     if errors:
         raise errors[0]
     return outcomes
+
+
+def gather(app: App, settling: Settling) -> Outcome:
+    """Note that a file of a folder came. A marker may complete the folder at once; else the timer will see."""
+    arrival, now = settling.arrival, app.ledger.now()
+    missed = arrival.source == Source.RECONCILE
+    noticed = arrival.last_modified if missed else now
+    app.ledger.gather(settling.rule, settling.datastore, settling.folder, noticed, missed)
+    log("settling", rule=settling.rule, folder=settling.folder, path=arrival.path, source=arrival.source)
+    if settling.is_marker:
+        rule = app.settings.rule(settling.rule)
+        for folder in app.ledger.folders(rule.name):
+            if (folder.datastore, folder.folder) == (settling.datastore, settling.folder):
+                with logged("settle", rule=rule.name, folder=folder.folder):
+                    return settle(app, rule, folder) or Outcome(settling=settling)
+    return Outcome(settling=settling)
+
+
+def settle(app: App, rule: Rule, folder: Folder) -> Outcome | None:
+    """Start on a folder when it is complete: on what is really in it now. Returns None while it is not.
+
+    A file that comes meanwhile changes the folder's row, which then stays and settles once more: the file belongs to
+    this run or to the next. A folder that has not changed since its last run has its key already, and starts nothing.
+    """
+    now = app.ledger.now()
+    assert rule.settle is not None  # only such rules have folders
+    if too_early(rule.settle, folder, now):
+        return None
+    found = app.datastores[folder.datastore].folder(folder.folder)
+    decisions = [match([rule], app.settings.pins, arrival, {})[0] for arrival in found]
+    inside = [item for item in decisions if isinstance(item, Settling) and item.folder == folder.folder]
+    data = [item.arrival for item in inside if not item.is_marker]
+    if not data:
+        app.ledger.settled(rule.name, folder)
+        return skipped(Skip(rule=rule.name, reason="The folder has no data any more."), folder.datastore, folder.folder)
+    names = {arrival.path for arrival in found}
+    ready = readiness(rule.settle, folder, names, data, listed_in_manifest(app, rule, folder, names), now)
+    if isinstance(ready, NotYet):
+        return None
+    decision = settled(rule, app.settings.pins, inside[0], data)
+    if isinstance(ready, GiveUp) and isinstance(decision, RetrainRequest):
+        reason = f"Gave up on the folder after its max_wait: there were not {ready.missing}."
+        entry = app.ledger.bury(again(decision, 0), reason)
+        log("dead", logging.ERROR, key=entry.key, rule=rule.name, folder=folder.folder, reason=reason)
+        outcome = Outcome(entry=entry)
+    elif isinstance(decision, RetrainRequest):
+        missing = isinstance(ready, Ready) and ready.missing
+        log("settled", rule=rule.name, folder=folder.folder, files=len(data), started_without=missing or None)
+        outcome = start(app, decision)
+    else:
+        outcome = skipped(decision, folder.datastore, folder.folder)
+    if not app.ledger.settled(rule.name, folder):
+        log("settles_again", rule=rule.name, folder=folder.folder, reason="another file came meanwhile")
+    return outcome
+
+
+def listed_in_manifest(app: App, rule: Rule, folder: Folder, names: set[str]) -> list[str] | None:
+    """Read what the folder's manifest says must be there; None when the rule has none, or it is not there yet."""
+    name = rule.settle and rule.settle.manifest
+    if not name or (path := f"{folder.folder}/{name}") not in names:
+        return None
+    try:
+        return manifest_names(app.datastores[folder.datastore].manifest(path))
+    except ValueError as error:
+        log("manifest_unreadable", logging.ERROR, rule=rule.name, path=path, reason=error)
+        return None
 
 
 def start(app: App, request: RetrainRequest) -> Outcome:
@@ -229,6 +283,9 @@ def tick(app: App) -> None:
         if app.settings.limited(rule.name):
             with logged("admit", rule=rule.name):
                 admit(app, rule)
+        for folder in app.ledger.folders(rule.name) if rule.settle else ():
+            with logged("settle", rule=rule.name, folder=folder.folder):
+                settle(app, rule, folder)
         with logged("reconcile", rule=rule.name):
             reconcile(app, rule)
 
@@ -330,23 +387,12 @@ def reconcile(app: App, rule: Rule) -> None:
     quiet = min(timedelta(minutes=1), app.settings.grace)  # what is newer is being delivered just now
     since = applicable_since(app, rule, Source.RECONCILE)
     scan = app.ledger.scan(rule.name) or Scan(looked_from=since or now, begun_at=now)
-    container = app.containers[rule.datastore]
-    with storage_errors(f"Listing datastore {rule.datastore!r}"):
-        listing = container.list_blobs(literal_prefix(rule.path), include=["metadata"], results_per_page=PAGE)
-        pages: Any = listing.by_page(scan.marker or None)  # an iterator that has the place to go on from
-        for _ in range(PAGES):
-            try:
-                page = [arrivals.from_properties(rule.datastore, Source.RECONCILE, blob) for blob in next(pages, ())]
-            except ResourceNotFoundError:  # the container is not there yet
-                page = []
-            except HttpResponseError as error:
-                if error.status_code == HTTPStatus.BAD_REQUEST and scan.marker:  # too old: the pass begins anew
-                    app.ledger.save_scan(rule.name, msgspec.structs.replace(scan, marker=""))
-                raise
-            recent = [arrival for arrival in page if scan.looked_from <= arrival.last_modified <= now - quiet]
-            feed(app, rule, recent, since)
-            if not (marker := pages.continuation_token if page else None):
-                break
+    marker = ""
+    listing = app.datastores[rule.datastore].pages(literal_prefix(rule.path), scan.marker)
+    for page in itertools.islice(listing, PAGES):
+        recent = [item for item in page.arrivals if scan.looked_from <= item.last_modified <= now - quiet]
+        feed(app, rule, recent, since)
+        marker = page.marker
     if marker:
         scan = msgspec.structs.replace(scan, marker=marker)
     else:
@@ -359,8 +405,12 @@ def feed(app: App, rule: Rule, recent: list[Arrival], since: datetime | None) ->
     if not recent:
         return
     known = app.ledger.keys(rule.name, min(arrival.last_modified for arrival in recent))
+    folders = set[str]()
     for arrival in sorted(recent, key=lambda arrival: arrival.last_modified, reverse=True):
         [decision] = match([rule], app.settings.pins, arrival, {rule.name: since} if since else {})
+        if isinstance(decision, Settling) and decision.folder not in folders:  # once a folder; its newest file counts
+            folders.add(decision.folder)
+            act(app, [decision], arrival)
         if isinstance(decision, RetrainRequest) and decision.key not in known:
             log("missed", logging.WARNING, key=decision.key, rule=rule.name, path=arrival.path)
             act(app, [decision], arrival)
@@ -396,7 +446,7 @@ def redrive(app: App, key: str, force: bool = False) -> Outcome:
         raise ConflictError(f"{key} was redriven already, as {entry.redriven}.")
     if (entry.state in OPEN or entry.state == State.FINISHED) and not force:
         raise ConflictError(f"{key} is {entry.state}: another attempt could train twice. If that is meant, force it.")
-    arrival = look(app, entry.datastore, entry.path, Source.REDRIVE)
+    arrival = app.datastores[entry.datastore].look(entry.path, Source.REDRIVE)
     if original.arrival.etag not in ("", arrival.etag):
         raise ConflictError(f"{entry.path!r} has been overwritten since; its new version is an arrival of its own.")
     if entry.state in (State.WAITING, State.UNCERTAIN, State.SENDING):

@@ -9,6 +9,7 @@
     submitted --> mispinned     the run turned out to be of another pipeline than the pinned version's: an alarm
     (no row) --claim--> waiting     held back: the rule's max_active or daily_cap is reached; let in by `admit`,
                                     or superseded by newer data, or skipped, as the rule's when_busy says
+    `s|<folder>`                    a folder that is settling: files have come, and it is not known to be complete
     (no row) --bury--> dead     the platform gave up on the arrival before it had its row; a history row alone
 
 A partition is a rule. A claim is one transaction of two inserts: the history row `h|<newest first>|<key>` and the open
@@ -24,6 +25,7 @@ Never talks to the pipeline's endpoint, and never decides what to do next: `flow
 """
 
 import contextlib
+import hashlib
 import itertools
 import logging
 import uuid
@@ -130,6 +132,19 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """Where in the listing the pass goes on; empty: it begins."""
 
 
+class Folder(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder that is settling."""
+
+    datastore: str
+    folder: str
+    """Its path, without a slash at the end."""
+    first_at: datetime
+    """When its first file was noticed, since it last settled."""
+    last_at: datetime
+    """When its latest file was noticed."""
+    etag: str = ""
+
+
 class Gate(msgspec.Struct, frozen=True, kw_only=True):
     """What was let in on a day (UTC), for a rule with a limit. Whoever lets in changes it: one at a time does."""
 
@@ -206,6 +221,60 @@ class Ledger:
         changes = {"sent_at": now, "due_at": now + grace, "tries": 1, "reason": ""}
         moved = self._move(row, State.SENDING, changes, [("update", entity, _only(gate.etag, mode=UpdateMode.MERGE))])
         return moved, self.gate(row.entry.rule)
+
+    def gather(self, rule: str, datastore: str, folder: str, at: datetime, missed: bool = False) -> None:
+        """Note that a file of a folder came: the folder is settling from now on.
+
+        `missed`: the file is older than this notice, so a folder that is settling already is left as it is.
+        """
+        row = {"PartitionKey": rule, "RowKey": _folder_key(datastore, folder), "LastAt": at}
+        with self._errors("gather"):
+            try:
+                if missed or not self._touch(row):
+                    self._insert([("create", {**row, "Datastore": datastore, "Folder": folder, "FirstAt": at})])
+            except TableTransactionError as error:
+                if _code(error) != TableErrorCode.ENTITY_ALREADY_EXISTS:
+                    raise
+                if not missed:  # another file was first
+                    self._touch(row)
+
+    def folders(self, rule: str) -> list[Folder]:
+        """Return the folders of a rule that are settling."""
+        query = "PartitionKey eq @rule and RowKey ge 's|' and RowKey lt 's}'"
+        with self._errors("folders"):
+            try:
+                rows = list(self.table.query_entities(query, parameters={"rule": rule}))
+            except ResourceNotFoundError:
+                return []
+        return [
+            Folder(
+                datastore=row["Datastore"],
+                folder=row["Folder"],
+                first_at=_plain(row["FirstAt"]),
+                last_at=_plain(row["LastAt"]),
+                etag=_etag(row),
+            )
+            for row in rows
+        ]
+
+    def settled(self, rule: str, folder: Folder) -> bool:
+        """Forget a folder that has settled; False when a file came since it was read: then it settles once more."""
+        row_key = _folder_key(folder.datastore, folder.folder)
+        with self._errors("settled"):
+            try:
+                self.table.delete_entity(rule, row_key, **_only(folder.etag))
+            except HttpResponseError as error:
+                if error.status_code not in (404, 412):
+                    raise
+                return error.status_code == 404
+        return True
+
+    def _touch(self, row: dict[str, Any]) -> bool:
+        try:
+            self.table.update_entity(row, mode=UpdateMode.MERGE)
+        except ResourceNotFoundError:
+            return False
+        return True
 
     def gate(self, rule: str) -> Gate:
         """Return the gate of a rule; the first reader makes it."""
@@ -403,6 +472,11 @@ def _history_key(key: str) -> str:
     """Return the history row's key: newest data first, by the time in front of the key. Raises ValueError."""
     written = datetime.strptime(key[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
     return f"h|{9_999_999_999 - int(written.timestamp()):010d}|{key}"
+
+
+def _folder_key(datastore: str, folder: str) -> str:
+    """Return the row key of a settling folder: a digest, since a path has characters that a key must not have."""
+    return f"s|{hashlib.sha256(f'{datastore}\n{folder}'.encode()).hexdigest()[:32]}"
 
 
 def _history(entry: Entry) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import glob
 import hashlib
 import re
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Literal
 
@@ -41,6 +41,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     pipeline: str
     data_path: DataPathParameter
     parameters: dict[str, str] = {}
+    settle: "Settle | None" = None
     max_active: int | None = None
     when_busy: Literal["queue", "latest", "skip"] = "queue"
     daily_cap: int | None = None
@@ -80,11 +81,58 @@ class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True):
     """1, and one more for each time a person asked to train on the same data again."""
 
 
+class Settle(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    quiet: timedelta | None = None
+    marker: str = ""
+    max_wait: timedelta | None = None
+    on_max_wait: Literal["start", "give_up"] = "start"
+    min_files: int = 0
+    min_bytes: int = 0
+    manifest: str = ""
+
+
+class Settling(msgspec.Struct, frozen=True, kw_only=True):
+    rule: str
+    datastore: str
+    folder: str
+    arrival: Arrival
+    captures: dict[str, str] = {}
+    is_marker: bool = False
+
+
 class Skip(msgspec.Struct, frozen=True, kw_only=True):
     """The decision not to act, with its reason. `rule` is None when the arrival itself is not data."""
 
     reason: str
     rule: str | None = None
+
+
+Decision = RetrainRequest | Settling | Skip
+
+
+def settled(rule: Rule, pins: Mapping[str, str], settling: Settling, listing: list[Arrival]) -> RetrainRequest | Skip:
+    newest = max(a.last_modified for a in listing)
+    digest = hashlib.sha256(
+        "".join(f"{a.path} {a.etag}" for a in sorted(listing, key=lambda a: a.path)).encode()
+    ).hexdigest()
+    arrival = Arrival(
+        datastore=settling.datastore,
+        path=settling.folder,
+        etag=digest,
+        last_modified=newest,
+        size=sum(a.size for a in listing),
+        source=settling.arrival.source,
+    )
+    data_path = DataPath(datastore=settling.datastore, path=settling.folder, parameter=rule.data_path.parameter)
+    return RetrainRequest(
+        key=key_of(rule.name, data_path, arrival),
+        rule=rule.name,
+        pipeline=rule.pipeline,
+        version=pins[rule.pipeline],
+        data_path=data_path,
+        parameters={},
+        arrival=arrival,
+    )
 
 
 def match(
@@ -93,7 +141,7 @@ def match(
     arrival: Arrival,
     since: Mapping[str, datetime],
     parameters: Mapping[str, str] | None = None,
-) -> list[RetrainRequest | Skip]:
+) -> list[Decision]:
     """Decide what `arrival` starts: one decision for each rule of its datastore, or one Skip.
 
     `pins` gives the pinned version of each pipeline. `since` (rule name to time) is what applies to this arrival; rules
@@ -111,13 +159,22 @@ def match(
 
 def _decide(
     rule: Rule, pins: Mapping[str, str], arrival: Arrival, since: datetime | None, parameters: Mapping[str, str]
-) -> RetrainRequest | Skip:
+) -> Decision:
     if not matcher(rule.path).match(arrival.path):
         return Skip(rule=rule.name, reason=f"path does not match {rule.path!r}")
     # Last-Modified has whole seconds: compare in seconds, or a blob of the first second would look older than it is.
     if since is not None and arrival.last_modified < since.replace(microsecond=0):
         written, seen = (f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" for time in (arrival.last_modified, since))
         return Skip(rule=rule.name, reason=f"written {written}, before the rule's since {seen}")
+    if rule.settle:
+        folder, _, name = arrival.path.rpartition("/")
+        return Settling(
+            rule=rule.name,
+            datastore=rule.datastore,
+            folder=folder,
+            arrival=arrival,
+            is_marker=name == rule.settle.marker,
+        )
     data_path = DataPath(
         datastore=arrival.datastore,
         path=arrival.path,

@@ -111,6 +111,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         limits = (one for one in self.rules if one.max_active is not None or one.daily_cap is not None)
         return next((one for one in limits if one.name == rule), None)
 
+    def rule(self, name: str) -> Rule:
+        """Return the rule of a name that is known."""
+        return next(rule for rule in self.rules if rule.name == name)
+
     def rule_names(self, only: str | None = None) -> list[str]:
         """Return the names of the rules, or the one asked for. Raises NotFoundError."""
         known = [rule.name for rule in self.rules]

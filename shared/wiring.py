@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 
-from azure.storage.blob import ContainerClient
-
 from shared import settings as configuration
+from shared.datastores import Datastore
 from shared.identity import Tokens
 from shared.ledger import Ledger
 from shared.pipelines.base import Limits, Pipeline
@@ -28,8 +27,8 @@ class App:
 
     settings: Settings
     ledger: Ledger
-    containers: dict[str, ContainerClient]
-    """By datastore."""
+    datastores: dict[str, Datastore]
+    """By the datastore's name."""
     pipelines: dict[str, Pipeline]
     """By the pipeline's name in retrain.toml."""
     _first_seen: dict[str, datetime] = field(default_factory=dict)
@@ -56,8 +55,8 @@ class App:
     def close(self) -> None:
         """Give back all connections; for tests and commands, a function app lives as long as its process."""
         self.ledger.table.close()
-        for container in self.containers.values():
-            container.close()
+        for datastore in self.datastores.values():
+            datastore.close()
         for pipeline in self.pipelines.values():
             pipeline.close()
 
@@ -74,9 +73,9 @@ def build(settings: Settings) -> App:
     return App(
         settings=settings,
         ledger=Ledger(table_client(settings.ledger.connection, settings.ledger.table)),
-        containers={
-            name: container_client(datastore.connection, datastore.container)
-            for name, datastore in settings.datastores.items()
+        datastores={
+            name: Datastore(name, container_client(store.connection, store.container))
+            for name, store in settings.datastores.items()
         },
         pipelines={
             name: PublishedEndpoint(pipeline.url, pipeline.experiment, audiences[pipeline.audience], limits)

@@ -19,7 +19,7 @@ from tests.fixtures_workspace import LocalWorkspace
 def limited(app: App, **limits: Any) -> App:
     """Return the app with limits on its rule."""
     rule = msgspec.structs.replace(samples.RULE, **limits)
-    return App(msgspec.structs.replace(app.settings, rules=(rule,)), app.ledger, app.containers, app.pipelines)
+    return App(msgspec.structs.replace(app.settings, rules=(rule,)), app.ledger, app.datastores, app.pipelines)
 
 
 def arrive(app: App, workspace: LocalWorkspace, number: int) -> Entry:
