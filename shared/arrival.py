@@ -23,7 +23,8 @@ class Source(StrEnum):
     WEBHOOK = "webhook"  # a caller of POST /api/retrain, who names the blob
     RECONCILE = "reconcile"  # the search for arrivals that nobody told of
     POISON = "poison"  # the queue of arrivals that the platform gave up on
-    REDRIVE = "redrive"  # an operator
+    REDRIVE = "redrive"  # an operator, about an entry
+    BACKFILL = "backfill"  # an operator, about blobs that are already there
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):

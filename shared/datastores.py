@@ -71,7 +71,7 @@ class Datastore:
     def manifest(self, path: str) -> bytes:
         """Read a manifest: the one kind of blob that is read, at most a megabyte, a list of names and no data."""
         with storage_errors(f"Manifest {path!r} in datastore {self.name!r}"):
-            return self.container.download_blob(path, length=LARGEST_MANIFEST).readall()
+            return self.container.download_blob(path, 0, LARGEST_MANIFEST).readall()
 
     def close(self) -> None:
         """Give back all connections."""

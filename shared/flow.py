@@ -26,7 +26,18 @@ from shared.ledger import OPEN, Claimed, Entry, Folder, Row, Scan, State, Taken
 from shared.lookout import Lookout
 from shared.outcome import Outcome
 from shared.pipelines.base import Answer, NotAccepted, Phase, Refused, Run, Submitted, Unknown
-from shared.rules import Decision, RetrainRequest, Rule, Settling, Skip, again, literal_prefix, match, settled
+from shared.rules import (
+    Decision,
+    RetrainRequest,
+    Rule,
+    Settling,
+    Skip,
+    again,
+    literal_prefix,
+    match,
+    settled,
+    written_text,
+)
 from shared.settling import GiveUp, NotYet, Ready, manifest_names, readiness, too_early
 from shared.wiring import App
 
@@ -405,11 +416,13 @@ def feed(app: App, rule: Rule, recent: list[Arrival], since: datetime | None) ->
     if not recent:
         return
     known = app.ledger.keys(rule.name, min(arrival.last_modified for arrival in recent))
-    folders = set[str]()
+    # A folder's run has the time of its newest file in its key; of a folder the newest file counts.
+    folders = {path: key[:16] for key, path in sorted(known.items())}
     for arrival in sorted(recent, key=lambda arrival: arrival.last_modified, reverse=True):
         [decision] = match([rule], app.settings.pins, arrival, {rule.name: since} if since else {})
-        if isinstance(decision, Settling) and decision.folder not in folders:  # once a folder; its newest file counts
-            folders.add(decision.folder)
+        written = written_text(arrival.last_modified)
+        if isinstance(decision, Settling) and folders.get(decision.folder, "") < written:
+            folders[decision.folder] = written
             act(app, [decision], arrival)
         if isinstance(decision, RetrainRequest) and decision.key not in known:
             log("missed", logging.WARNING, key=decision.key, rule=rule.name, path=arrival.path)
@@ -446,7 +459,7 @@ def redrive(app: App, key: str, force: bool = False) -> Outcome:
         raise ConflictError(f"{key} was redriven already, as {entry.redriven}.")
     if (entry.state in OPEN or entry.state == State.FINISHED) and not force:
         raise ConflictError(f"{key} is {entry.state}: another attempt could train twice. If that is meant, force it.")
-    arrival = app.datastores[entry.datastore].look(entry.path, Source.REDRIVE)
+    arrival = as_it_is_now(app, entry)
     if original.arrival.etag not in ("", arrival.etag):
         raise ConflictError(f"{entry.path!r} has been overwritten since; its new version is an arrival of its own.")
     if entry.state in (State.WAITING, State.UNCERTAIN, State.SENDING):
@@ -460,6 +473,21 @@ def redrive(app: App, key: str, force: bool = False) -> Outcome:
         raise ConflictError(f"{key} was redriven already, as {outcome.entry.key}, which is {outcome.entry.state}.")
     app.ledger.note_redriven(row, outcome.entry.key)
     return outcome
+
+
+def as_it_is_now(app: App, entry: Entry) -> Arrival:
+    """Look at the data of an entry once more: a file's properties, or a folder's content."""
+    rule = app.settings.rule(entry.rule)
+    if rule.settle is None:
+        return app.datastores[entry.datastore].look(entry.path, Source.REDRIVE)
+    files = app.datastores[entry.datastore].folder(entry.data_path)
+    decisions = [match([rule], app.settings.pins, arrival, {})[0] for arrival in files]
+    inside = [item for item in decisions if isinstance(item, Settling) and item.folder == entry.data_path]
+    data = [item.arrival for item in inside if not item.is_marker]
+    decision = settled(rule, app.settings.pins, inside[0], data) if data else None
+    if not isinstance(decision, RetrainRequest):
+        raise NotFoundError(f"Folder {entry.data_path!r} has no data any more.")
+    return decision.arrival
 
 
 def applicable_since(app: App, rule: Rule, source: Source) -> datetime | None:

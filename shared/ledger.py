@@ -362,16 +362,16 @@ class Ledger:
                 return []
         return found
 
-    def keys(self, rule: str, written_since: datetime) -> set[str]:
-        """Return the keys of all requests whose data was written at or after a time."""
+    def keys(self, rule: str, written_since: datetime) -> dict[str, str]:
+        """Return the keys of all requests whose data was written at or after a time, each with its data path."""
         query = "PartitionKey eq @rule and RowKey ge 'h|' and RowKey lt @end"
         parameters = {"rule": rule, "end": _history_key(f"{written_since.astimezone(UTC):%Y%m%dT%H%M%SZ}~")}
         with self._errors("keys"):
             try:
-                found = self.table.query_entities(query, parameters=parameters, select=["RowKey"])
-                return {entity["RowKey"].rpartition("|")[2] for entity in found}
+                found = self.table.query_entities(query, parameters=parameters, select=["RowKey", "DataPath"])
+                return {entity["RowKey"].rpartition("|")[2]: entity["DataPath"] for entity in found}
             except ResourceNotFoundError:
-                return set()
+                return {}
 
     def history(self, rule: str, limit: int) -> list[Entry]:
         """Return the newest `limit` entries of a rule, by the time their data was written, newest first."""

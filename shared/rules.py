@@ -202,7 +202,12 @@ def key_of(rule: str, data_path: DataPath, arrival: Arrival, attempt: int = 1) -
     digest = hashlib.sha256("\n".join(parts).encode()).hexdigest()[
         :32
     ]  # 128 bits: no two requests will ever share them
-    return f"{arrival.last_modified.astimezone(UTC):%Y%m%dT%H%M%SZ}-{digest}"
+    return f"{written_text(arrival.last_modified)}-{digest}"
+
+
+def written_text(time: datetime) -> str:
+    """Return the time that a key begins with; such texts sort as the times do."""
+    return f"{time.astimezone(UTC):%Y%m%dT%H%M%SZ}"
 
 
 def again(request: RetrainRequest, attempt: int) -> RetrainRequest:

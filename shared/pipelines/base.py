@@ -5,7 +5,7 @@ Never raises for an outcome: the four answers below are all there is.
 
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 
@@ -89,11 +89,23 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
         return cls(begin_s=min(60, share), connect_s=min(5, share), read_s=min(60, share), retry_s=min(15, share))
 
 
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """A submission as it would be sent."""
+
+    method: str
+    url: str
+    body: dict[str, Any]
+
+
 class Pipeline(Protocol):
     """An endpoint at a pinned version. Reading raises EndpointError."""
 
     def submit(self, request: RetrainRequest) -> Answer:
         """Send the submission once, or again where it surely was not accepted."""
+        ...
+
+    def preview(self, request: RetrainRequest) -> Preview:
+        """Return what `submit` would send, without the token."""
         ...
 
     def run(self, run_id: str) -> Run:

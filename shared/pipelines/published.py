@@ -21,7 +21,7 @@ from shared.errors import EndpointError
 from shared.identity import Tokens
 from shared.pipelines import wire
 from shared.pipelines.address import Address
-from shared.pipelines.base import Answer, Limits, NotAccepted, Refused, Run, Submitted, Unknown
+from shared.pipelines.base import Answer, Limits, NotAccepted, Preview, Refused, Run, Submitted, Unknown
 from shared.rules import RetrainRequest
 
 # Reading: the service's answer is small, and the timer reads again.
@@ -60,6 +60,11 @@ class PublishedEndpoint:
         except _NotAcceptedError as error:
             return error.answer
         return answer
+
+    def preview(self, request: RetrainRequest) -> Preview:
+        """Return what `submit` would send."""
+        url = self.address.submit_url(request.version)
+        return Preview(method="POST", url=url, body=wire.submission(request, self.experiment))
 
     def _pause(self, error: Exception) -> bool | float:
         """Tell stamina whether to send again, and after how many seconds (True: its own growing pause)."""
