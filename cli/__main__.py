@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from cli import environment
+from cli.check import check
 from shared import flow, wiring
 from shared import plan as plans
 from shared.calls import Call
@@ -45,6 +46,9 @@ class _Commands(click.Group):
 def commands() -> None:
     """Operate Retrain Trigger: look at what was started, and act on it again."""
     environment.load()
+
+
+commands.add_command(check)
 
 
 @commands.command()

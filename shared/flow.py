@@ -20,7 +20,7 @@ import msgspec
 
 from shared.arrival import Arrival, Source, checked_path
 from shared.calls import Call, addressed, answerable
-from shared.errors import ConflictError, EndpointError, NotFoundError, RetrainError
+from shared.errors import ConflictError, EndpointError, NotFoundError, RetrainError, StorageError
 from shared.events import log, logged
 from shared.ledger import OPEN, Claimed, Entry, Folder, Row, Scan, State, Taken
 from shared.lookout import Lookout
@@ -33,9 +33,9 @@ from shared.rules import (
     Settling,
     Skip,
     again,
-    literal_prefix,
     match,
-    settled,
+    members,
+    of_folder,
     written_text,
 )
 from shared.settling import GiveUp, NotYet, Ready, manifest_names, readiness, too_early
@@ -114,7 +114,7 @@ def gather(app: App, settling: Settling) -> Outcome:
     noticed = arrival.last_modified if missed else now
     app.ledger.gather(settling.rule, settling.datastore, settling.folder, noticed, missed)
     log("settling", rule=settling.rule, folder=settling.folder, path=arrival.path, source=arrival.source)
-    if settling.is_marker:
+    if settling.is_marker or settling.is_manifest:
         rule = app.settings.rule(settling.rule)
         for folder in app.ledger.folders(rule.name):
             if (folder.datastore, folder.folder) == (settling.datastore, settling.folder):
@@ -134,9 +134,7 @@ def settle(app: App, rule: Rule, folder: Folder) -> Outcome | None:
     if too_early(rule.settle, folder, now):
         return None
     found = app.datastores[folder.datastore].folder(folder.folder)
-    decisions = [match([rule], app.settings.pins, arrival, {})[0] for arrival in found]
-    inside = [item for item in decisions if isinstance(item, Settling) and item.folder == folder.folder]
-    data = [item.arrival for item in inside if not item.is_marker]
+    data = members(rule, folder.folder, found)
     if not data:
         app.ledger.settled(rule.name, folder)
         return skipped(Skip(rule=rule.name, reason="The folder has no data any more."), folder.datastore, folder.folder)
@@ -144,7 +142,7 @@ def settle(app: App, rule: Rule, folder: Folder) -> Outcome | None:
     ready = readiness(rule.settle, folder, names, data, listed_in_manifest(app, rule, folder, names), now)
     if isinstance(ready, NotYet):
         return None
-    decision = settled(rule, app.settings.pins, inside[0], data)
+    decision = request_of(app, rule, folder.folder, data)
     if isinstance(ready, GiveUp) and isinstance(decision, RetrainRequest):
         reason = f"Gave up on the folder after its max_wait: there were not {ready.missing}."
         entry = app.ledger.bury(again(decision, 0), reason)
@@ -159,6 +157,12 @@ def settle(app: App, rule: Rule, folder: Folder) -> Outcome | None:
     if not app.ledger.settled(rule.name, folder):
         log("settles_again", rule=rule.name, folder=folder.folder, reason="another file came meanwhile")
     return outcome
+
+
+def request_of(app: App, rule: Rule, folder: str, data: list[Arrival]) -> RetrainRequest | Skip:
+    """Return the request for a folder that holds `data`."""
+    settling = Settling(rule=rule.name, datastore=rule.datastore, folder=folder, arrival=data[0], captures={})
+    return of_folder(rule, app.settings.pins, settling, data)
 
 
 def listed_in_manifest(app: App, rule: Rule, folder: Folder, names: set[str]) -> list[str] | None:
@@ -179,7 +183,7 @@ def start(app: App, request: RetrainRequest) -> Outcome:
     Where the rule limits how many runs are active, the row waits until `admit` lets it in, at once if there is room.
     """
     limited = app.settings.limited(request.rule)
-    match app.ledger.claim(request, app.settings.grace, queued=limited is not None):
+    match app.ledger.claim(request, app.settings.grace, app.endpoint(request.pipeline), queued=limited is not None):
         case Taken(row):
             log("duplicate", key=request.key, state=row.entry.state, run=row.entry.run_id or None)
             return Outcome(entry=row.entry, duplicate=True)
@@ -236,14 +240,14 @@ def start_again(app: App, request: RetrainRequest, attempt: int = 1) -> Outcome:
 
 def submit(app: App, entry: Entry) -> Answer:
     """Send the submission that the row announces to the endpoint, at the pinned version."""
-    pipeline = app.pipelines.get(entry.pipeline)
-    if pipeline is None:
-        return NotAccepted(reason=f"retrain.toml has no pipeline {entry.pipeline!r} any more; it waits for one.")
-    assert entry.sent_at is not None  # what is sent says since when
-    stopped = (app.ledger.now() - entry.sent_at).total_seconds()
-    if stopped > app.limits.begin_s:  # others may think that this worker died, and be sending
-        return NotAccepted(reason=f"This worker stood still for {stopped:.0f} s before it could send.")
-    return pipeline.submit(entry.retrain_request())
+    sent_at = entry.sent_at
+    assert sent_at is not None  # what is sent says since when
+    begin_within = timedelta(seconds=app.limits.begin_s)
+    try:
+        pipeline = app.pipeline(entry.pipeline)
+    except EndpointError as error:
+        return NotAccepted(reason=str(error))
+    return pipeline.submit(entry.retrain_request(), in_time=lambda: app.ledger.now() - sent_at <= begin_within)
 
 
 def record(app: App, row: Row, answer: Answer) -> Entry:
@@ -284,9 +288,12 @@ def tick(app: App) -> None:
         app.prepare()
     lookout, now = Lookout(app), app.ledger.now()
     work = list[tuple[str, str]]()
-    for rule in app.settings.rules:
-        with logged("open_work", rule=rule.name):
-            work += [(rule.name, key) for key, _ in app.ledger.open(rule.name, due=now)]
+    names = app.settings.rule_names()
+    with logged("open_work"):
+        names = app.rule_names()
+    for name in names:
+        with logged("open_work", rule=name):
+            work += [(name, key) for key, _ in app.ledger.open(name, due=now)]
     random.shuffle(work)  # more than fits one tick: no row is always among the last
     with ThreadPoolExecutor(THREADS, "tick") as pool:
         list(pool.map(lambda item: bring_on(app, lookout, item[0], item[1], now + TICK), work))
@@ -317,13 +324,14 @@ def bring_on(app: App, lookout: Lookout, rule: str, key: str, until: datetime) -
             case State.SENDING | State.UNCERTAIN:
                 settle_outcome(app, lookout, row)
             case State.SUBMITTED | State.RUNNING:
-                track(app, row)
+                track(app, lookout, row)
 
 
 def resend(app: App, row: Row) -> Entry:
     """Send once more what surely was not accepted. The row says `sending` first, which excludes everybody else."""
     now = app.ledger.now()
-    changes = {"sent_at": now, "due_at": now + app.settings.grace, "tries": row.entry.tries + 1}
+    endpoint, tries = app.endpoint(row.entry.pipeline), row.entry.tries + 1
+    changes = {"sent_at": now, "due_at": now + app.settings.grace, "tries": tries, "endpoint": endpoint}
     row = app.ledger.move(row, State.SENDING, **changes)
     log("sending", key=row.entry.key, rule=row.entry.rule, tries=row.entry.tries)
     return record(app, row, submit(app, row.entry))
@@ -335,13 +343,19 @@ def settle_outcome(app: App, lookout: Lookout, row: Row) -> None:
     Found: it is the run. Not found within the grace period: it may still show up. After that `on_uncertain` decides.
     """
     entry = row.entry
+    if entry.endpoint and entry.endpoint != app.endpoint(entry.pipeline) != "":
+        reason = f"It was sent to {entry.endpoint}, which retrain.toml no longer has: look for its run there."
+        app.ledger.move(row, State.HELD, reason=reason, ended_at=app.ledger.now())
+        log("held", logging.ERROR, key=entry.key, rule=entry.rule, reason=reason, cure=f"redrive {entry.key}")
+        return
+    app.pipeline(entry.pipeline)
     found = lookout.find(entry)
     if isinstance(found, Run):
         changes = {"run_id": found.run_id, "run_url": found.run_url, "due_at": app.ledger.now()}
         app.ledger.move(row, State.SUBMITTED, **changes, reason="")
         log("found", key=entry.key, rule=entry.rule, run=found.run_id, was=entry.state)
     elif found.certain:
-        evidence = app.ledger.gives_keys_back(entry.pipeline)
+        evidence = app.ledger.gives_keys_back(entry.pipeline, app.endpoint(entry.pipeline))
         policy = app.settings.pipelines[entry.pipeline].on_uncertain
         if policy == "resubmit" or (policy == "auto" and evidence):
             log("resubmitting", logging.WARNING, key=entry.key, rule=entry.rule, reason=found.reason)
@@ -353,12 +367,13 @@ def settle_outcome(app: App, lookout: Lookout, row: Row) -> None:
             log("held", logging.ERROR, key=entry.key, rule=entry.rule, reason=reason, cure=f"redrive {entry.key}")
 
 
-def track(app: App, row: Row) -> None:
+def track(app: App, lookout: Lookout, row: Row) -> None:
     """Read the run and write down where it is; at the first look, prove that it is of the pinned version."""
     entry, now = row.entry, app.ledger.now()
-    pipeline = app.pipelines[entry.pipeline]
+    pipeline = app.pipeline(entry.pipeline)
     run = pipeline.run(entry.run_id)
-    app.learn(entry.pipeline, run.key == entry.key, run.run_id)
+    with logged("learn", key=entry.key):
+        lookout.learn(entry)
     if not entry.pipeline_id and run.pipeline_id and run.pipeline_id != (pinned := pipeline.pinned(entry.version)):
         reason = f"Run {run.run_id} is of pipeline {run.pipeline_id}, but version {entry.version} is {pinned}."
         app.ledger.move(row, State.MISPINNED, reason=reason, pipeline_id=run.pipeline_id, ended_at=now)
@@ -399,7 +414,7 @@ def reconcile(app: App, rule: Rule) -> None:
     since = applicable_since(app, rule, Source.RECONCILE)
     scan = app.ledger.scan(rule.name) or Scan(looked_from=since or now, begun_at=now)
     marker = ""
-    listing = app.datastores[rule.datastore].pages(literal_prefix(rule.path), scan.marker)
+    listing = app.datastores[rule.datastore].pages(rule.prefix(), scan.marker)
     for page in itertools.islice(listing, PAGES):
         recent = [item for item in page.arrivals if scan.looked_from <= item.last_modified <= now - quiet]
         feed(app, rule, recent, since)
@@ -435,15 +450,34 @@ def bury(app: App, datastore: str, path: str, etag: str, told_at: datetime) -> N
     `told_at` stands for the time of the data, which may not be readable. Raises StorageError when not even the row can
     be written: then the message stays in its queue.
     """
+    source, rules = Source.POISON, app.settings.rules
     try:
-        arrive(app, datastore, path, Source.POISON)
-    except RetrainError as error:
-        source = Source.POISON
-        arrival = Arrival(datastore=datastore, path=path, etag=etag, last_modified=told_at, size=1, source=source)
-        for decision in match(app.settings.rules, app.settings.pins, arrival, {}):
-            if isinstance(decision, RetrainRequest):
-                entry = app.ledger.bury(again(decision, 0), str(error))
-                log("dead", logging.ERROR, key=entry.key, rule=entry.rule, path=path, cure=f"redrive {entry.key}")
+        arrival = app.datastores[datastore].look(path, source)
+        since = {rule.name: when for rule in rules if (when := applicable_since(app, rule, source))}
+    except NotFoundError as error:
+        skipped(Skip(reason=str(error)), datastore, path)
+        return
+    except StorageError as error:
+        arrival = Arrival(
+            datastore=datastore, path=path, etag=etag, last_modified=told_at, size=1, source=source, metadata=None
+        )
+        for decision in match(rules, app.settings.pins, arrival, {}):
+            give_up(app, decision, error)
+        return
+    for decision in match(rules, app.settings.pins, arrival, since):
+        try:
+            act(app, [decision], arrival)
+        except RetrainError as error:
+            give_up(app, decision, error)
+
+
+def give_up(app: App, decision: Decision, error: RetrainError) -> None:
+    """Leave a `dead` row for what could not be started; a folder's file is noted, the timer will look at the folder."""
+    if isinstance(decision, Settling):
+        app.ledger.gather(decision.rule, decision.datastore, decision.folder, app.ledger.now())
+    elif isinstance(decision, RetrainRequest):
+        entry = app.ledger.bury(again(decision, 0), str(error))
+        log("dead", logging.ERROR, key=entry.key, rule=entry.rule, path=entry.path, cure=f"redrive {entry.key}")
 
 
 def redrive(app: App, key: str, force: bool = False) -> Outcome:
@@ -451,7 +485,7 @@ def redrive(app: App, key: str, force: bool = False) -> Outcome:
 
     Raises NotFoundError; ConflictError for what could double a live run, unless `force`, and when somebody was first.
     """
-    row = app.ledger.get(key, app.settings.rule_names())
+    row = app.ledger.get(key, app.rule_names())
     if row is None:
         raise NotFoundError(f"There is no retrain request {key[:100]!r}.")
     entry, original = row.entry, row.entry.retrain_request()
@@ -481,10 +515,8 @@ def as_it_is_now(app: App, entry: Entry) -> Arrival:
     if rule.settle is None:
         return app.datastores[entry.datastore].look(entry.path, Source.REDRIVE)
     files = app.datastores[entry.datastore].folder(entry.data_path)
-    decisions = [match([rule], app.settings.pins, arrival, {})[0] for arrival in files]
-    inside = [item for item in decisions if isinstance(item, Settling) and item.folder == entry.data_path]
-    data = [item.arrival for item in inside if not item.is_marker]
-    decision = settled(rule, app.settings.pins, inside[0], data) if data else None
+    data = members(rule, entry.data_path, files)
+    decision = request_of(app, rule, entry.data_path, data) if data else None
     if not isinstance(decision, RetrainRequest):
         raise NotFoundError(f"Folder {entry.data_path!r} has no data any more.")
     return decision.arrival

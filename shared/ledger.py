@@ -19,7 +19,7 @@ long the history, and a claim is one round trip. A row that waits for the timer 
 
 Beside the requests, a rule's partition keeps `since|<origin>` (when the rule was first seen), `scan` (how far the
 search for missed arrivals has come) and `gate` (how many were let in today), and the partition `pipeline|<name>` keeps
-what was learned about a pipeline.
+what was learned about a pipeline; `rules|` has the names of all rules that ever were.
 
 Never talks to the pipeline's endpoint, and never decides what to do next: `flow.py` does.
 """
@@ -37,7 +37,7 @@ from typing import Any
 
 import msgspec
 from azure.core import MatchConditions
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.data.tables import TableClient, TableEntity, TableErrorCode, TableTransactionError, UpdateMode
 
 from shared.errors import ConflictError, RowError
@@ -75,8 +75,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
     key: str
     state: State
-    claim: str
-    """Unique to the claim: after a lost answer it tells whether the row that is there is ours."""
+    change: str
+    """Unique to the last change: after a lost answer it tells whether the row that is there is ours."""
     request: str
     """The whole RetrainRequest as JSON; the columns below repeat what a reader looks for."""
     rule: str
@@ -84,6 +84,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     path: str
     data_path: str
     pipeline: str
+    endpoint: str = ""
+    """The endpoint that was sent to: where to look for the run."""
     version: str
     attempt: int
     source: str
@@ -181,27 +183,31 @@ class Ledger:
         """Keep the ledger in `table`; `now` is the clock for the times written into rows."""
         self.table, self.now = table, now
 
-    def claim(self, request: RetrainRequest, grace: timedelta, queued: bool = False) -> Claimed | Taken:
+    def claim(
+        self, request: RetrainRequest, grace: timedelta, endpoint: str = "", queued: bool = False
+    ) -> Claimed | Taken:
         """Insert the rows of `request`, in one round trip; or return who has them.
 
         They say `sending`, and are nobody else's to touch until `grace` is over; or, `queued`, `waiting`.
         """
         now = self.now()
         if queued:
-            entry = self._entry(request, State.WAITING, now, due_at=now, reason="Not let in yet.")
+            entry = self._entry(request, State.WAITING, now, due_at=now, endpoint=endpoint, reason="Not let in yet.")
         else:
-            entry = self._entry(request, State.SENDING, now, due_at=now + grace, sent_at=now, tries=1)
+            entry = self._entry(
+                request, State.SENDING, now, due_at=now + grace, endpoint=endpoint, sent_at=now, tries=1
+            )
         with self._errors("claim"):
             try:
                 etags = self._insert([("create", _history(entry)), ("create", _open(entry))])
-            except TableTransactionError as error:
-                if _code(error) != TableErrorCode.ENTITY_ALREADY_EXISTS:
+            except AzureError as error:
+                if isinstance(error, HttpResponseError) and _code(error) != TableErrorCode.ENTITY_ALREADY_EXISTS:
                     raise
                 row = self.get(request.key, [request.rule])
-                if row is None:
-                    raise ConflictError(f"The row of {request.key} was deleted while it was being claimed.") from error
-                # The SDK repeats a request whose answer was lost: then the row that is in the way is our own.
-                return Claimed(row) if row.entry.claim == entry.claim else Taken(row)
+                if row is None:  # the connection broke, and nothing was written
+                    raise
+                # Where the answer was lost (the SDK repeats some requests) the row that is in the way is our own.
+                return Claimed(row) if row.entry == entry else Taken(row)
         return Claimed(Row(entry=entry, history_etag=etags[0]["etag"], open_etag=etags[1]["etag"]))
 
     def move(self, row: Row, state: State, **changes: Any) -> Row:
@@ -296,7 +302,10 @@ class Ledger:
         return Queue(active=len(rows) - len(waiting), waiting=waiting)
 
     def _move(self, row: Row, state: State, changes: dict[str, Any], more: list[Any]) -> Row:
-        entry = msgspec.structs.replace(row.entry, state=state, changed_at=self.now(), **changes)
+        change = uuid.uuid4().hex
+        entry = msgspec.structs.replace(row.entry, state=state, changed_at=self.now(), change=change, **changes)
+        if row.open_etag is None:
+            raise ConflictError(f"{entry.key} came to its end already: it is {row.entry.state}.")
         history = ("update", _history(entry), _only(row.history_etag, mode=UpdateMode.MERGE))
         opened = (
             ("update", _open(entry), _only(row.open_etag, mode=UpdateMode.MERGE))
@@ -306,10 +315,12 @@ class Ledger:
         with self._errors(f"change to {state}"):
             try:
                 etags = self.table.submit_transaction([history, opened, *more])
-            except HttpResponseError as error:
-                if error.status_code not in (404, 412):
+            except AzureError as error:
+                if isinstance(error, HttpResponseError) and error.status_code not in (404, 412):
                     raise
                 current = self.get(entry.key, [entry.rule])
+                if current is not None and current == row:  # the connection broke, and nothing was written
+                    raise
                 if current is not None and current.entry == entry:  # ours: the answer to an earlier try was lost
                     return current
                 found = f"{current.entry.state} since {current.entry.changed_at:%H:%M:%S}" if current else "gone"
@@ -349,15 +360,15 @@ class Ledger:
                     return Row(entry=entry, history_etag=_etag(history), open_etag=_etag(opened) if opened else None)
         return None
 
-    def open(self, rule: str, due: datetime | None = None) -> list[tuple[str, State]]:
+    def open(self, rule: str, due: datetime | None = None) -> list[tuple[str, str]]:
         """Return key and state of the open work, oldest data first; with `due`, of what is due by then."""
         query = "PartitionKey eq @rule and RowKey ge 'o|' and RowKey lt 'o}'"
-        found = list[tuple[str, State]]()
+        found = list[tuple[str, str]]()
         with self._errors("open work"):
             try:
                 for entity in self.table.query_entities(query, parameters={"rule": rule}):
                     if due is None or (due_at := entity.get("DueAt")) is None or due_at <= due:
-                        found.append((entity["RowKey"].removeprefix("o|"), State(entity["State"])))
+                        found.append((entity["RowKey"].removeprefix("o|"), entity["State"]))
             except ResourceNotFoundError:  # no table yet, so no work
                 return []
         return found
@@ -416,23 +427,40 @@ class Ledger:
         with self._errors("scan"):
             self.table.upsert_entity({"PartitionKey": rule, "RowKey": "scan", **columns})
 
-    def gives_keys_back(self, pipeline: str) -> bool | None:
-        """Tell whether runs of this pipeline were seen to carry our key; None: no run was seen yet."""
+    def gives_keys_back(self, pipeline: str, endpoint: str) -> bool | None:
+        """Tell whether the list of this endpoint's runs was seen to carry our keys; None: no run was seen yet."""
         with self._errors("learned"):
-            entity = self._find(f"pipeline|{pipeline}", "keys")
+            entity = self._find(f"pipeline|{pipeline}", _learned_key(endpoint))
         return bool(entity["GivenBack"]) if entity else None
 
-    def learn(self, pipeline: str, given_back: bool, run_id: str) -> None:
-        """Keep whether a run carried our key."""
-        row = {"PartitionKey": f"pipeline|{pipeline}", "RowKey": "keys", "GivenBack": given_back, "RunId": run_id}
+    def learn(self, pipeline: str, endpoint: str, given_back: bool, run_id: str) -> None:
+        """Keep whether a run carried our key. A no stays a no: one run without it is enough not to trust absence."""
+        row = {"PartitionKey": f"pipeline|{pipeline}", "RowKey": _learned_key(endpoint), "GivenBack": given_back}
         with self._errors("learned"):
-            self.table.upsert_entity(row)
+            if given_back:
+                with contextlib.suppress(TableTransactionError):  # something was learned before: it stands
+                    self._insert([("create", {**row, "RunId": run_id})])
+            else:
+                self.table.upsert_entity({**row, "RunId": run_id})
+
+    def register(self, rule: str) -> None:
+        """Keep that there are rows of this rule: they are brought to their end also when the rule is gone."""
+        with self._errors("register"), contextlib.suppress(TableTransactionError):  # it is there
+            self._insert([("create", {"PartitionKey": "rules|", "RowKey": rule})])
+
+    def rules(self) -> list[str]:
+        """Return the names of all rules that ever were."""
+        with self._errors("rules"):
+            try:
+                return [row["RowKey"] for row in self.table.query_entities("PartitionKey eq 'rules|'")]
+            except ResourceNotFoundError:
+                return []
 
     def _entry(self, request: RetrainRequest, state: State, now: datetime, **columns: Any) -> Entry:
         return Entry(
             key=request.key,
             state=state,
-            claim=uuid.uuid4().hex,
+            change=uuid.uuid4().hex,
             request=msgspec.json.encode(request).decode(),
             rule=request.rule,
             datastore=request.data_path.datastore,
@@ -474,6 +502,10 @@ def _history_key(key: str) -> str:
     return f"h|{9_999_999_999 - int(written.timestamp()):010d}|{key}"
 
 
+def _learned_key(endpoint: str) -> str:
+    return f"keys|{hashlib.sha256(endpoint.encode()).hexdigest()[:12]}"
+
+
 def _folder_key(datastore: str, folder: str) -> str:
     """Return the row key of a settling folder: a digest, since a path has characters that a key must not have."""
     return f"s|{hashlib.sha256(f'{datastore}\n{folder}'.encode()).hexdigest()[:32]}"
@@ -499,7 +531,7 @@ def _entry(entity: Mapping[str, Any]) -> Entry:
     try:
         entry = msgspec.convert(_columns(entity), Entry)
         entry.retrain_request()
-    except msgspec.ValidationError as error:
+    except msgspec.DecodeError as error:
         where = f"row {entity.get('RowKey')!r} of rule {entity.get('PartitionKey')!r}"
         layout = entity.get("Layout", LAYOUT)
         why = f"it has layout {layout}, this app reads {LAYOUT}" if layout != LAYOUT else "it was damaged"

@@ -14,7 +14,7 @@ from shared.arrival import Arrival, Source, checked_path
 from shared.calls import Call, addressed
 from shared.errors import NotFoundError
 from shared.pipelines.base import Preview
-from shared.rules import Decision, RetrainRequest, Rule, Settling, literal_prefix, match
+from shared.rules import Decision, RetrainRequest, Rule, Settling, match
 from shared.wiring import App
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # before the first blob
@@ -90,7 +90,7 @@ def candidates(app: App, rule: Rule, since: datetime | None) -> Iterator[Candida
     """
     known = app.ledger.keys(rule.name, since or EPOCH)
     folders = set[str]()
-    for page in app.datastores[rule.datastore].pages(literal_prefix(rule.path), ""):
+    for page in app.datastores[rule.datastore].pages(rule.prefix(), ""):
         for arrival in page.arrivals:
             if since is not None and arrival.last_modified < since:
                 continue

@@ -34,12 +34,14 @@ class GiveUp(msgspec.Struct, frozen=True, kw_only=True):
 
 def too_early(settle: Settle, folder: Folder, now: datetime) -> bool:
     """Tell, without a look into the folder, that it cannot be complete: something came within the quiet period."""
-    return settle.quiet is not None and now - folder.last_at < settle.quiet and not overdue(settle, folder, now)
+    quiet = settle.quiet_for
+    return quiet is not None and now - folder.last_at < quiet and not overdue(settle, folder, now)
 
 
 def overdue(settle: Settle, folder: Folder, now: datetime) -> bool:
     """Tell whether the folder has been waited for as long as the rule allows."""
-    return settle.max_wait is not None and now - folder.first_at >= settle.max_wait
+    wait = settle.longest_wait
+    return wait is not None and now - folder.first_at >= wait
 
 
 def readiness(
@@ -62,8 +64,8 @@ def readiness(
     if absent := sorted({f"{folder.folder}/{name}" for name in listed or ()} - names):
         missing.append(f"{len(absent)} files of the manifest, such as {absent[0]!r}")
     newest = max([folder.last_at, *(file.last_modified for file in files)])
-    if settle.quiet and now - newest < settle.quiet:
-        missing.append(f"{settle.quiet.total_seconds():.0f} s of quiet")
+    if settle.quiet_for and now - newest < settle.quiet_for:
+        missing.append(f"{settle.quiet_for.total_seconds():.0f} s of quiet")
     if len(files) < (settle.min_files or 0):
         missing.append(f"{settle.min_files} files (there are {len(files)})")
     size = sum(file.size for file in files)

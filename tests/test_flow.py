@@ -192,10 +192,10 @@ def test_rule_that_fails_does_not_stop_the_others(
     upload(app, workspace)
     claim = app.ledger.claim
 
-    def fails_for_the_first(request: Any, grace: timedelta, queued: bool) -> Any:
+    def fails_for_the_first(request: Any, grace: timedelta, endpoint: str, queued: bool) -> Any:
         if request.rule == samples.RULE.name:
             raise StorageError("Ledger table 't', claim: 503")
-        return claim(request, grace, queued)
+        return claim(request, grace, endpoint, queued)
 
     monkeypatch.setattr(app.ledger, "claim", fails_for_the_first)
     with pytest.raises(StorageError, match="claim: 503"):

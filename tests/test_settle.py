@@ -11,7 +11,6 @@ from shared.arrival import Source
 from shared.ledger import Folder, State
 from shared.outcome import Outcome
 from shared.rules import Settle
-from shared.settings import duration
 from shared.settling import GiveUp, NotYet, Ready, manifest_names, readiness
 from shared.wiring import App
 from tests import samples
@@ -26,7 +25,7 @@ NAMES = {file.path for file in FILES}
 
 def settle(**values: Any) -> Settle:
     """Return a settle table as retrain.toml would have it."""
-    return Settle(**{key: duration(value) if key in ("quiet", "max_wait") else value for key, value in values.items()})
+    return Settle(**values)
 
 
 def after(seconds: float) -> datetime:
@@ -110,11 +109,17 @@ def test_end_of_waiting(on_max_wait: str, kind: type) -> None:
 
 
 @pytest.fixture
-def folders(app: App, workspace: LocalWorkspace) -> App:
-    """The app with a rule that takes folders after a minute of quiet; the container is empty."""
+def app(app: App, workspace: LocalWorkspace) -> App:
+    """The app, and an empty container: no blob of another test is taken for a missed arrival."""
     workspace.upload("x", "x")
     for name in list(app.datastores["training"].container.list_blob_names()):
         app.datastores["training"].container.delete_blob(name)
+    return app
+
+
+@pytest.fixture
+def folders(app: App) -> App:
+    """The app with a rule that takes folders after a minute of quiet."""
     return with_settle(app, quiet="1m")
 
 

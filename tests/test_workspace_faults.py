@@ -105,6 +105,47 @@ def test_request_without_a_token_while_a_fault_waits(workspace: LocalWorkspace) 
     assert len(workspace.control("GET", "faults")) == 1
 
 
+def test_faults_by_chance(workspace: LocalWorkspace) -> None:
+    """As many as the rate says, the same ones for the same seed, and none any more when it is set to 0."""
+
+    def statuses() -> list[int]:
+        faults = [
+            {"on": "submit", "kind": "status", "status": 500, "times": 3},
+            {"on": "submit", "kind": "status", "status": 429, "accept": True},
+        ]
+        workspace.control("POST", "odds", {"rate": 0.5, "faults": faults, "seed": 7})
+        return [workspace.call("POST", BY_ID, BODY).status_code for _ in range(40)]
+
+    first = statuses()
+    assert statuses() == first
+    assert {*first} == {200, 429, 500}
+    assert first.count(500) > first.count(429)
+    assert accepted(workspace) == 2 * (40 - first.count(500))
+    counted = workspace.control("POST", "odds", {"rate": 0})
+    assert (counted["calls"], counted["hits"]) == (80, 2 * (40 - first.count(200)))
+    assert workspace.call("POST", BY_ID, BODY).status_code == 200
+    assert workspace.control("GET", "odds")["calls"] == 80
+
+
+def test_faults_by_chance_are_outdone_by_those_on_order(workspace: LocalWorkspace) -> None:
+    """A fault on order comes first, and other kinds of calls meet none."""
+    workspace.control("POST", "odds", {"rate": 1, "faults": [{"on": "submit", "kind": "status", "status": 500}]})
+    workspace.control("POST", "faults", [{"on": "submit", "kind": "status", "status": 429}])
+    assert [workspace.call("POST", BY_ID, BODY).status_code for _ in range(3)] == [429, 500, 500]
+    assert workspace.call("GET", "/PipelineRuns/nobody").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("order", "field"),
+    [({"rate": 1.5}, "rate"), ({"rate": 1, "faults": [{"on": "x", "kind": "drop"}]}, "on"), ({}, "rate")],
+)
+def test_malformed_odds(workspace: LocalWorkspace, order: dict[str, Any], field: str) -> None:
+    """They are refused with 400 and the name of the field."""
+    answer = workspace.session.post(f"{workspace.base_url}/_control/odds", json=order, timeout=9)
+    assert answer.status_code == 400
+    assert field in answer.json()["error"]["message"]
+
+
 @pytest.mark.parametrize(
     ("order", "field"),
     [

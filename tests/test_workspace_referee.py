@@ -89,6 +89,7 @@ def test_unmodified_sdk_works_against_the_stand_in(verdict: dict[str, Any]) -> N
         },
     }
     assert verdict["high"] == {
+        "datastore": ["training", "AzureBlob", "devstoreaccount1", "training-data"],
         "same": True,
         "versions": ["0", "1"],
         "pipelines": list(PIPELINE_IDS),

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from local.workspace.datastores import account_of
 from local.workspace.seed import ENDPOINT_ID, PIPELINE_IDS
 from tests.fixtures_workspace import LocalWorkspace
 
@@ -122,6 +123,40 @@ def test_disabled_pipeline_in_lists(workspace: LocalWorkspace) -> None:
     assert [p["Id"] for p in workspace.call("GET", "/Pipelines").json()] == [PIPELINE_IDS[0]]
     every = workspace.call("GET", "/Pipelines?activeOnly=false").json()
     assert [p["EntityStatus"] for p in every] == [0, 2]
+
+
+def test_registered_datastore(workspace: LocalWorkspace) -> None:
+    """It is told by its name, in camelCase, with account and container, and without a credential."""
+    url = f"{workspace.base_url}/datastore/v1.0{workspace.info['workspace']}/datastores"
+    store = workspace.call("GET", f"{url}/training").json()
+    assert (store["name"], store["dataStoreType"]) == ("training", "AzureBlob")
+    section = store["azureStorageSection"]
+    assert (section["accountName"], section["containerName"]) == ("devstoreaccount1", "training-data")
+    assert not {section["credential"], section["accountKey"], section["sasToken"]} - {None}
+
+
+def test_datastore_that_is_not_registered(workspace: LocalWorkspace) -> None:
+    """404 in camelCase; another workspace's is 404, too, and changing one is not implemented."""
+    url = f"{workspace.base_url}/datastore/v1.0{workspace.info['workspace']}/datastores"
+    answer = workspace.call("GET", f"{url}/other")
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "UserError")
+    assert "Could not find datastore: other" in answer.json()["error"]["message"]
+    assert workspace.call("GET", url.replace("retrain-local", "another") + "/training").status_code == 404
+    assert workspace.call("PUT", f"{url}/training", {}).status_code == 501
+    assert workspace.session.get(f"{url}/training", timeout=9).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("storage", "account"),
+    [
+        ("UseDevelopmentStorage=true", ("devstoreaccount1", "http", "127.0.0.1:10000")),
+        ("AccountName=a;AccountKey=k==;EndpointSuffix=core.windows.net", ("a", "https", "core.windows.net")),
+        ("AccountName=a;BlobEndpoint=http://127.0.0.1:5/a;AccountKey=k==", ("a", "http", "127.0.0.1:5")),
+    ],
+)
+def test_account_of_a_connection_string(storage: str, account: tuple[str, str, str]) -> None:
+    """Each of the three forms."""
+    assert account_of(storage) == account
 
 
 def test_discovery(workspace: LocalWorkspace) -> None:

@@ -14,12 +14,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from local.workspace import controls, history, pages, pipelines, submission
+from local.workspace import controls, datastores, history, pages, pipelines, submission
 from local.workspace.engine import Engine
 from local.workspace.errors import WireError, not_found, not_implemented, respond
 from local.workspace.faults import Call, commit, take
 from local.workspace.seed import seed
-from local.workspace.state import HISTORY, PATH, PIPELINES, Workspace
+from local.workspace.state import DATASTORES, HISTORY, PATH, PIPELINES, Workspace
 from local.workspace.tokens import Tokens, get_token
 
 type Handler = Callable[[Request], Awaitable[Response]]
@@ -67,6 +67,10 @@ for _below in ("", "/experiments/{experiment}", "/experimentids/{experiment_id}"
         ("GET", f"{_below}/runs/{{id}}/details", history.get_run_details, None),
     ]
 
+DATASTORE_ROUTES: list[tuple[str, str, Handler, Call | None]] = [
+    ("GET", "/datastores/{name}", datastores.get_datastore, None),
+]
+
 
 def _guarded(handler: Handler, on: Call | None, *, token: bool, of_history: bool = False) -> Handler:
     """Put the token check, and then the faults on order, in front of a handler."""
@@ -76,7 +80,7 @@ def _guarded(handler: Handler, on: Call | None, *, token: bool, of_history: bool
         if token:
             authorization = request.headers.get("authorization")
             request.app.state.tokens.check(authorization, workspace.settings, history=of_history)
-        fault = take(workspace.faults, on) if on else None
+        fault = (take(workspace.faults, on) or workspace.dice.roll(on)) if on else None
         return await (commit(fault, request, lambda: handler(request)) if fault else handler(request))
 
     return guarded
@@ -90,7 +94,7 @@ async def get_discovery(request: Request) -> Response:
 async def refuse(request: Request) -> Response:
     """Answer what nothing else answers."""
     path = request.url.path
-    for service in ("/pipelines/v1.0", "/history/v1.0"):
+    for service in ("/pipelines/v1.0", "/history/v1.0", "/datastore/v1.0"):
         if path.startswith(f"{service}/subscriptions/") and not path.startswith(f"{service}{PATH}/"):
             raise not_found("workspace at this path")
     if path.startswith(PIPELINES) and "Submit/" in path and request.method == "GET":
@@ -102,7 +106,7 @@ def create_app(storage: str, base_url: str, *, identity_header: str | None = Non
     """Return the application. `storage`: connection string for what runs read and write; `base_url`: own address."""
     routes = [
         Route(root + path, _guarded(handler, on, token=True, of_history=root == HISTORY), methods=[method])
-        for root, table in ((PIPELINES, PIPELINE_ROUTES), (HISTORY, HISTORY_ROUTES))
+        for root, table in ((PIPELINES, PIPELINE_ROUTES), (HISTORY, HISTORY_ROUTES), (DATASTORES, DATASTORE_ROUTES))
         for method, path, handler, on in table
     ]
     routes += [

@@ -17,7 +17,7 @@ from local.workspace.catalog import Publication
 from local.workspace.engine import OUTPUTS
 from local.workspace.entities import endpoint_url, pipeline_entity
 from local.workspace.errors import WireError, bad_request
-from local.workspace.faults import Fault
+from local.workspace.faults import Fault, Odds
 from local.workspace.runs import Run, RunStatus, wire_time
 from local.workspace.seed import seed
 from local.workspace.state import PATH, Datastore, Settings, Workspace
@@ -58,6 +58,18 @@ async def add_faults(request: Request) -> Response:
     """POST: a list of faults, to come after those ordered before."""
     _workspace(request).faults.extend(await _read(request, list[Fault]))
     return await get_faults(request)
+
+
+async def get_odds(request: Request) -> Response:
+    """GET: the odds on order; how many calls were decided by them or those before, and how many met a fault."""
+    dice = _workspace(request).dice
+    return JSONResponse({**msgspec.to_builtins(dice.odds), "calls": dice.calls, "hits": dice.hits})
+
+
+async def set_odds(request: Request) -> Response:
+    """POST: other odds, in place of those before."""
+    _workspace(request).dice.order(await _read(request, Odds))
+    return await get_odds(request)
 
 
 async def get_settings(request: Request) -> Response:
@@ -152,6 +164,8 @@ HANDLERS: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
     ("POST", "/reset", reset),
     ("GET", "/faults", get_faults),
     ("POST", "/faults", add_faults),
+    ("GET", "/odds", get_odds),
+    ("POST", "/odds", set_odds),
     ("GET", "/settings", get_settings),
     ("POST", "/settings", change_settings),
     ("GET", "/runs", get_runs),

@@ -1,11 +1,13 @@
 """Misbehaviour on order: answers that are late, wrong, missing, or missing although the run was accepted.
 
-Faults are used up in the order they were ordered in, per kind of call. Never invents one by itself.
+Faults are used up in the order they were ordered in, per kind of call; or they come by chance, as often as ordered,
+from a seed. Never invents one by itself.
 """
 
 import asyncio
 import email.utils
 import json
+import random
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Literal
 
@@ -57,6 +59,39 @@ def take(faults: list[Fault], on: Call) -> Fault | None:
                 del faults[index]
             return fault
     return None
+
+
+class Odds(Struct, forbid_unknown_fields=True):
+    """An order for faults by chance."""
+
+    rate: Annotated[float, Meta(ge=0, le=1)]
+    """How likely a call meets one: a call of a kind that `faults` has one for."""
+    faults: list[Fault] = []
+    """What it may meet; a fault's `times` is its weight."""
+    seed: int = 0
+
+
+class Dice:
+    """Decides by the odds on order, and counts; one sequence of calls meets the same faults each time."""
+
+    def __init__(self, odds: Odds) -> None:
+        self.calls, self.hits = 0, 0
+        self.order(odds)
+
+    def order(self, odds: Odds) -> None:
+        """Go on with other odds; what was counted stays."""
+        self.odds, self._random = odds, random.Random(odds.seed)
+
+    def roll(self, on: Call) -> Fault | None:
+        """Return the fault that a call of this kind meets, mostly none."""
+        faults = [fault for fault in self.odds.faults if fault.on == on]
+        if not faults:
+            return None
+        self.calls += 1
+        if self._random.random() >= self.odds.rate:
+            return None
+        self.hits += 1
+        return self._random.choices(faults, [fault.times for fault in faults])[0]
 
 
 async def commit(fault: Fault, request: Request, act: Callable[[], Awaitable[Response]]) -> Response:

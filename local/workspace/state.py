@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 
 from local.workspace.catalog import Endpoint, Pipeline, Publication, Text
 from local.workspace.errors import not_found
-from local.workspace.faults import Fault
+from local.workspace.faults import Dice, Fault, Odds
 from local.workspace.runs import Received, Run, Submission, utc_now
 
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
@@ -23,6 +23,7 @@ PATH = (
 )
 PIPELINES = f"/pipelines/v1.0{PATH}"
 HISTORY = f"/history/v1.0{PATH}"
+DATASTORES = f"/datastore/v1.0{PATH}"
 
 
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +56,7 @@ class Workspace:
         """Forget everything, the seed too."""
         self.settings = Settings()
         self.faults: list[Fault] = []
+        self.dice = Dice(Odds(rate=0))
         self.datastores: dict[str, Datastore] = {}
         self.pipelines: dict[str, Pipeline] = {}
         self.endpoints: dict[str, Endpoint] = {}

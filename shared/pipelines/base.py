@@ -3,13 +3,16 @@
 Never raises for an outcome: the four answers below are all there is.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Protocol, Self
 
 import msgspec
 
-from shared.rules import RetrainRequest
+from shared.errors import EndpointError
+from shared.pipelines.address import Address
+from shared.rules import Assignment, RetrainRequest
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,23 +73,66 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
 
 
+class ReadError(EndpointError):
+    """A read that the service answered with something else than 200 (`status`), or not at all (None)."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        self.status = status
+        super().__init__(text)
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True):
+    """A parameter of a published pipeline."""
+
+    name: str
+    assignment: Assignment
+    """Which map of a submission it belongs in: what it was published as."""
+    type: str = ""
+    """Int, Double, Bool or String, of a plain parameter."""
+    required: bool
+    """Neither optional nor with a default."""
+    datastore: str | None = None
+    """Datastore of the default value, of a path."""
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """What the service tells of an endpoint and its pinned version. A published pipeline is a version by itself."""
+
+    name: str
+    status: str
+    versions: tuple[str, ...] = ()
+    """All versions of the endpoint; none for a published pipeline."""
+    pipeline_id: str | None = None
+    """The published pipeline that is pinned; None when the endpoint has no such version."""
+    pipeline_status: str = ""
+    inputs: tuple[Input, ...] = ()
+
+
+class Registered(msgspec.Struct, frozen=True, kw_only=True):
+    """A datastore as it is registered in the workspace. Never holds its credential."""
+
+    kind: str
+    account: str | None = None
+    container: str | None = None
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """How long a submission may take, in seconds. Together less than the grace period, by design: after it nobody may
     still be sending, or a submission that is found nowhere could not be said to be absent."""
 
     begin_s: float
-    """From the row's `sending` to the request: a worker that was stopped for longer does not send any more."""
+    """From the row's `sending` to the last request: a worker that stood still for longer does not send any more."""
+    retry_s: float
+    """For repeating, within that, what surely was not accepted."""
     connect_s: float
     read_s: float
     """For the answer: the service may take many seconds; what has none after a minute is settled by looking."""
-    retry_s: float
-    """For repeating what surely was not accepted."""
 
     @classmethod
     def within(cls, grace: timedelta) -> Self:
-        """Return limits whose sum stays below `grace`; a fifth of it remains for clocks that differ."""
+        """Return limits that end within four fifths of `grace`; the rest remains for clocks that differ."""
         share = grace.total_seconds() / 5
-        return cls(begin_s=min(60, share), connect_s=min(5, share), read_s=min(60, share), retry_s=min(15, share))
+        return cls(begin_s=min(60, share * 2), retry_s=min(15, share), connect_s=min(5, share), read_s=min(60, share))
 
 
 class Preview(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,8 +146,13 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 class Pipeline(Protocol):
     """An endpoint at a pinned version. Reading raises EndpointError."""
 
-    def submit(self, request: RetrainRequest) -> Answer:
-        """Send the submission once, or again where it surely was not accepted."""
+    @property
+    def address(self) -> Address:
+        """Where it is."""
+        ...
+
+    def submit(self, request: RetrainRequest, in_time: Callable[[], bool] = ...) -> Answer:
+        """Send the submission once, or again where it surely was not accepted; never once `in_time` is false."""
         ...
 
     def preview(self, request: RetrainRequest) -> Preview:
@@ -120,12 +171,20 @@ class Pipeline(Protocol):
         """List the runs of the pinned version."""
         ...
 
-    def search(self, key: str) -> Run | None:
-        """Look for our key in run history."""
+    def search(self, key: str, experiment: str = "") -> Run | None:
+        """Look for our key in run history, in `experiment` where the request has one of its own."""
         ...
 
     def pinned(self, version: str) -> str:
         """Return the id of the published pipeline that `version` stands for."""
+        ...
+
+    def described(self, version: str) -> Described:
+        """Read the endpoint, the pipeline that `version` stands for, and its parameters. Raises ReadError, too."""
+        ...
+
+    def registered(self, datastore: str) -> Registered | None:
+        """Read a datastore of the workspace; None when there is none of this name. Raises ReadError, too."""
         ...
 
     def close(self) -> None:

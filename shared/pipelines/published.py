@@ -6,11 +6,13 @@ Sources: the client that azureml-pipeline-core generates for this API (paths, ca
 article "Trigger a run of an ML pipeline" (assignments), and azureml-core (run history and its filters).
 """
 
-import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 import requests
@@ -21,13 +23,26 @@ from shared.errors import EndpointError
 from shared.identity import Tokens
 from shared.pipelines import wire
 from shared.pipelines.address import Address
-from shared.pipelines.base import Answer, Limits, NotAccepted, Preview, Refused, Run, Submitted, Unknown
+from shared.pipelines.base import (
+    Answer,
+    Described,
+    Limits,
+    NotAccepted,
+    Preview,
+    ReadError,
+    Refused,
+    Registered,
+    Run,
+    Submitted,
+    Unknown,
+)
 from shared.rules import RetrainRequest
 
 # Reading: the service's answer is small, and the timer reads again.
 READ_LIMITS = (5, 30)
 # At most this many sendings of what surely was not accepted; the time for them is in Limits.
 ATTEMPTS = 4
+LONGEST_PAUSE_S = 86_400
 
 
 class PublishedEndpoint:
@@ -36,25 +51,25 @@ class PublishedEndpoint:
     def __init__(self, url: str, experiment: str, tokens: Tokens, limits: Limits) -> None:
         """Submit to `url` (the REST endpoint) under `experiment`, with bearer tokens from `tokens`."""
         self.address, self.experiment, self.tokens, self.limits = Address.parse(url), experiment, tokens, limits
-        self._local, self._sessions = threading.local(), list[requests.Session]()
+        self._session = _session()
         self._pins = dict[str, str]()
 
     def close(self) -> None:
-        """Give back the connections of all threads."""
-        for session in self._sessions:
-            session.close()
+        """Give back all connections."""
+        self._session.close()
 
-    def submit(self, request: RetrainRequest) -> Answer:
+    def submit(self, request: RetrainRequest, in_time: Callable[[], bool] = lambda: True) -> Answer:
         """POST the submission. Every outcome is an Answer; nothing is raised for one.
 
         What surely was not accepted is sent again a few times, after the pause that the service asks for; a pause
-        that does not fit is left to the timer.
+        that does not fit is left to the timer. `in_time` is asked right before each POST: a token, a pause or the
+        whole machine may have taken so long that somebody else is sending by now.
         """
         content = msgspec.json.encode(wire.submission(request, self.experiment))
         try:
             for attempt in stamina.retry_context(on=self._pause, attempts=ATTEMPTS, timeout=self.limits.retry_s):
                 with attempt:
-                    answer = self._send(request.version, content)
+                    answer = self._send(request.version, content, in_time)
                     if isinstance(answer, NotAccepted):
                         raise _NotAcceptedError(answer)
         except _NotAcceptedError as error:
@@ -73,7 +88,7 @@ class PublishedEndpoint:
         pause = error.answer.retry_after.total_seconds()
         return pause if pause < self.limits.retry_s else False
 
-    def _send(self, version: str, content: bytes) -> Answer:
+    def _send(self, version: str, content: bytes, in_time: Callable[[], bool]) -> Answer:
         """Send once; on 401 once more with a fresh token, since one may end early (rotation, clocks)."""
         for fresh in (False, True):
             if fresh:
@@ -82,8 +97,10 @@ class PublishedEndpoint:
                 token = self.tokens.get()
             except EndpointError as error:
                 return NotAccepted(reason=str(error))
+            if not in_time():
+                return NotAccepted(reason="This worker stood still for too long before it could send.")
             try:
-                response = self._session().post(
+                response = self._session.post(
                     self.address.submit_url(version),
                     data=content,
                     headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
@@ -132,10 +149,11 @@ class PublishedEndpoint:
         response = self._read("GET", self.address.api(f"PipelineRuns/Pipeline/{self.pinned(version)}"))
         return [self._told(run) for run in wire.runs(response.content)]
 
-    def search(self, key: str) -> Run | None:
+    def search(self, key: str, experiment: str = "") -> Run | None:
         """Look for `key` among the tags and properties in run history (POST runs:query)."""
+        experiment = quote(experiment or self.experiment, safe="")
         query = {"filter": f'(Tags/{wire.KEY} eq "{key}" or Properties/{wire.KEY} eq "{key}")', "top": 1}
-        response = self._read("POST", self.address.history(f"experiments/{self.experiment}/runs:query"), query)
+        response = self._read("POST", self.address.history(f"experiments/{experiment}/runs:query"), query)
         if response.status_code == HTTPStatus.NOT_FOUND or not (found := wire.history_page(response.content)):
             return None  # no such run; or no such experiment yet, which the first run makes
         return self.run(found[0].run_id)
@@ -143,13 +161,51 @@ class PublishedEndpoint:
     def pinned(self, version: str) -> str:
         """Return the published pipeline that `version` stands for (GET PipelineEndpoints/Id/{id}); read once."""
         if self.address.kind == "published_pipeline":
-            return self.address.id
+            return version
         if version not in self._pins:
             response = self._read("GET", self.address.api(f"PipelineEndpoints/Id/{self.address.id}"))
             self._pins |= wire.versions(response.content)
         if version not in self._pins:
             raise EndpointError(f"Endpoint {self.address.id} has no version {version!r}.")
         return self._pins[version]
+
+    def described(self, version: str) -> Described:
+        """Read the endpoint, the pipeline behind `version`, and its parameters.
+
+        GET PipelineEndpoints/Id/{id}, Pipelines/{id}, Graphs/{id}/Interface; the first only, if it has no such version.
+        """
+        versions: dict[str, str] = {}
+        endpoint = None
+        pipeline_id: str | None = self.address.id
+        if self.address.kind == "pipeline_endpoint":
+            content = self._read("GET", self.address.api(f"PipelineEndpoints/Id/{self.address.id}")).content
+            endpoint, versions = wire.entity(content), wire.versions(content)
+            pipeline_id = versions.get(version)
+            if pipeline_id is None:
+                return Described(name=endpoint.name or "", status=endpoint.status, versions=tuple(versions))
+        pipeline = wire.entity(self._read("GET", self.address.api(f"Pipelines/{pipeline_id}")).content)
+        if pipeline.graph_id is None:
+            raise EndpointError(f"Pipeline {pipeline_id}: the service's answer names no graph, so no parameters.")
+        interface = self._read("GET", self.address.api(f"Graphs/{pipeline.graph_id}/Interface"))
+        told = endpoint or pipeline
+        return Described(
+            name=told.name or "",
+            status=told.status,
+            versions=tuple(versions),
+            pipeline_id=pipeline_id,
+            pipeline_status=pipeline.status,
+            inputs=wire.inputs(interface.content),
+        )
+
+    def registered(self, datastore: str) -> Registered | None:
+        """Read a datastore of the workspace (GET datastore/v1.0 datastores/{name}), without keeping its credential."""
+        url = f"{self.address.service}/datastore/v1.0{self.address.workspace}/datastores/{quote(datastore, safe='')}"
+        try:
+            return wire.registered(self._read("GET", url).content)
+        except ReadError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
 
     def _told(self, run: wire.PipelineRun) -> Run:
         return run.told(self.address.studio_url(run.id))
@@ -161,29 +217,27 @@ class PublishedEndpoint:
                 self.tokens.forget()
             headers = {"Authorization": f"Bearer {self.tokens.get()}"}
             try:
-                response = self._session().request(
+                response = self._session.request(
                     method, url, json=data, headers=headers, timeout=READ_LIMITS, allow_redirects=False
                 )
             except requests.RequestException as error:
-                raise EndpointError(f"{method} {url}: {_text(error)}") from error
+                raise ReadError(f"{method} {url}: {_text(error)}") from error
             if response.status_code != HTTPStatus.UNAUTHORIZED:
                 break
         if response.status_code == HTTPStatus.OK or (data and response.status_code == HTTPStatus.NOT_FOUND):
             return response
-        raise EndpointError(f"{method} {url}: {response.status_code} {wire.error(response)}")
+        raise ReadError(f"{method} {url}: {response.status_code} {wire.error(response)}", response.status_code)
 
-    def _session(self) -> requests.Session:
-        """Return this thread's session: connections are kept, and the library sends nothing twice by itself."""
-        if not hasattr(self._local, "session"):
-            session = requests.Session()
-            session.mount("https://", HTTPAdapter(max_retries=0))
-            session.mount("http://", HTTPAdapter(max_retries=0))
-            session.trust_env = False  # no credentials from a .netrc in place of the token
-            self._local.session = session
-            self._sessions.append(session)
-        session = self._local.session
-        assert isinstance(session, requests.Session)
-        return session
+
+def _session() -> requests.Session:
+    """Return a session that threads share: it keeps connections, and nothing else from one request to the next."""
+    session = requests.Session()
+    for scheme in ("https://", "http://"):
+        # The library sends nothing twice by itself.
+        session.mount(scheme, HTTPAdapter(max_retries=0, pool_maxsize=32))
+    session.trust_env = False  # no credentials from a .netrc in place of the token
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return session
 
 
 class _NotAcceptedError(Exception):
@@ -195,15 +249,20 @@ class _NotAcceptedError(Exception):
 
 
 def retry_after(response: requests.Response, now: datetime | None = None) -> timedelta | None:
-    """Return how long the service asks to wait: seconds or a date (RFC 9110, 10.2.3); None when it does not say."""
+    """Return how long the service asks to wait: seconds or a date (RFC 9110, 10.2.3); None when it does not say.
+
+    At most a day: what asks for longer is asked again then.
+    """
     value = response.headers.get("Retry-After", "")
     try:
         if value.isdecimal():
-            return timedelta(seconds=int(value))
+            return timedelta(seconds=min(int(value), LONGEST_PAUSE_S))
         when = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
-    return max(timedelta(), when - (now or datetime.now(UTC)))
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)  # "-0000": a time in UTC, of unknown zone
+    pause = (when - (now or datetime.now(UTC))).total_seconds()
+    return timedelta(seconds=min(max(pause, 0), LONGEST_PAUSE_S))
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:

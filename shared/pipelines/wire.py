@@ -11,8 +11,8 @@ import msgspec
 import requests
 
 from shared.errors import EndpointError
-from shared.pipelines.base import Phase, Run
-from shared.rules import RetrainRequest
+from shared.pipelines.base import Input, Phase, Registered, Run
+from shared.rules import Assignment, RetrainRequest
 
 # Names of what travels with a run, as tag and as property.
 KEY, RULE, ATTEMPT = "retrain.key", "retrain.rule", "retrain.attempt"
@@ -30,26 +30,28 @@ PHASES = {
 def submission(request: RetrainRequest, experiment: str) -> dict[str, Any]:
     """Return the submission (PipelineSubmissionInfo); all parameter values are strings.
 
-    The key goes into `tags` and `Properties`, because which of them the service gives back is not documented.
+    `experiment` is the pipeline's, for a request without its own. The key goes into `tags` and `Properties`, because
+    which of them the service gives back is not documented; no tag of the rule can take its place.
     """
     notes = {KEY: request.key, RULE: request.rule, ATTEMPT: str(request.attempt)}
-    path = request.data_path
+    arrived = f"{request.rule}: {request.data_path.datastore}/{request.data_path.path}"
     data: dict[str, Any] = {
-        "ExperimentName": experiment,
-        "Description": f"{request.rule}: {path.datastore}/{path.path}"[:5000],
+        "ExperimentName": request.experiment or experiment,
+        "Description": (request.description or arrived)[:5000],
         "RunSource": "API",
         "ParameterAssignments": dict(request.parameters),
-        "tags": notes,
+        "tags": {**request.tags, **notes},
         "Properties": notes,
     }
-    value = {"DataStoreName": path.datastore, "RelativePath": path.path}
-    match path.assignment:
-        case "data_path":
-            data["DataPathAssignments"] = {path.parameter: value}
-        case "dataset":
-            data["DataSetDefinitionValueAssignments"] = {path.parameter: {"LiteralValue": value}}
-        case "string":
-            data["ParameterAssignments"][path.parameter] = path.path
+    for path in (request.data_path, *request.data_paths):
+        value = {"DataStoreName": path.datastore, "RelativePath": path.path}
+        match path.assignment:
+            case "data_path":
+                data.setdefault("DataPathAssignments", {})[path.parameter] = value
+            case "dataset":
+                data.setdefault("DataSetDefinitionValueAssignments", {})[path.parameter] = {"LiteralValue": value}
+            case "string":
+                data["ParameterAssignments"][path.parameter] = path.path
     return data
 
 
@@ -99,6 +101,59 @@ class _Endpoint(msgspec.Struct, rename="pascal"):
     pipeline_version_list: list[_Version] | None = None
 
 
+ENTITY_STATUS_WORDS = ("Active", "Deprecated", "Disabled")  # by number; the service may send either
+TYPE_WORDS = ("Int", "Double", "Bool", "String")
+
+
+class Entity(msgspec.Struct, rename="pascal"):
+    """The part of a PipelineEndpointEntity or a PipelineEntity that tells whether and what it is."""
+
+    name: str | None = None
+    entity_status: int | str | None = None
+    graph_id: str | None = None
+
+    @property
+    def status(self) -> str:
+        """The status as a word; what has none is active."""
+        return _word(self.entity_status, ENTITY_STATUS_WORDS) or ENTITY_STATUS_WORDS[0]
+
+
+class _Parameter(msgspec.Struct, rename="pascal"):
+    name: str
+    type: int | str | None = None
+    default_value: Any = None
+    is_optional: bool | None = None
+
+    def told(self, assignment: Assignment) -> Input:
+        """Return the parameter as one of the list that `assignment` stands for."""
+        default = self.default_value
+        path = default.get("LiteralValue", default) if isinstance(default, dict) else None
+        store = path.get("DataStoreName") if isinstance(path, dict) else None
+        return Input(
+            name=self.name,
+            assignment=assignment,
+            type=_word(self.type, TYPE_WORDS),
+            required=not self.is_optional and default is None,
+            datastore=store if isinstance(store, str) else None,
+        )
+
+
+class _Interface(msgspec.Struct, rename="pascal"):
+    parameters: list[_Parameter] | None = None
+    data_path_parameters: list[_Parameter] | None = None
+    data_path_parameter_list: list[_Parameter] | None = None
+
+
+class _Section(msgspec.Struct, rename="camel"):
+    account_name: str | None = None
+    container_name: str | None = None
+
+
+class _Datastore(msgspec.Struct, rename="camel"):
+    data_store_type: str | None = None
+    azure_storage_section: _Section | None = None
+
+
 class _HistoryError(msgspec.Struct):
     message: str | None = None
 
@@ -142,6 +197,32 @@ def versions(content: bytes) -> dict[str, str]:
     return {item.version: item.pipeline_id for item in _decode(content, _Endpoint).pipeline_version_list or []}
 
 
+def entity(content: bytes) -> Entity:
+    """Read an endpoint or a published pipeline."""
+    return _decode(content, Entity)
+
+
+def inputs(content: bytes) -> tuple[Input, ...]:
+    """Read a graph's interface: its parameters, each with the map that the list it is in stands for."""
+    interface = _decode(content, _Interface)
+    lists: list[tuple[Assignment, list[_Parameter] | None]] = [
+        ("data_path", interface.data_path_parameters),
+        ("dataset", interface.data_path_parameter_list),
+        ("string", interface.parameters),
+    ]
+    return tuple(parameter.told(assignment) for assignment, found in lists for parameter in found or [])
+
+
+def registered(content: bytes) -> Registered:
+    """Read a datastore. Nothing else of the answer is kept or told: it may hold the datastore's credential."""
+    try:
+        found = msgspec.json.decode(content, type=_Datastore)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        raise EndpointError("The service's answer is no datastore as documented.") from None
+    section = found.azure_storage_section or _Section()
+    return Registered(kind=found.data_store_type or "", account=section.account_name, container=section.container_name)
+
+
 def history_run(content: bytes) -> HistoryRun:
     """Read a run of run history."""
     return _decode(content, HistoryRun)
@@ -170,6 +251,12 @@ def _decode[T](content: bytes, kind: type[T]) -> T:
         raise EndpointError(
             f"The service's answer is not what is documented: {fault}; it begins {content[:200]!r}."
         ) from fault
+
+
+def _word(code: int | str | None, words: tuple[str, ...]) -> str:
+    """Return the word of a code that comes as a number, as a number in a string, or as the word."""
+    text = "" if code is None else str(code)
+    return words[int(text)] if text.isdecimal() and int(text) < len(words) else text
 
 
 def _time(text: str | None) -> datetime | None:

@@ -27,7 +27,7 @@ logging.disable(logging.CRITICAL)
 
 from azureml._restclient.experiment_client import ExperimentClient  # noqa: E402
 from azureml._restclient.service_context import ServiceContext  # noqa: E402
-from azureml.core import Experiment, Workspace  # noqa: E402
+from azureml.core import Datastore, Experiment, Workspace  # noqa: E402
 from azureml.core.authentication import AbstractAuthentication  # noqa: E402
 from azureml.data.datapath import DataPath  # noqa: E402
 from azureml.pipeline.core import PipelineEndpoint, PipelineRun, PublishedPipeline  # noqa: E402
@@ -148,6 +148,7 @@ def high_level(base_url, info, token):
     _, _, subscription, _, group, _, _, _, name = info["workspace"].split("/")
     context = ServiceContext(subscription, group, name, "workspace-id", f"{base_url}/discovery", Token(token))
     workspace = Workspace._from_service_context(context, "local")
+    store = Datastore.get(workspace, "training")
     endpoint = PipelineEndpoint.get(workspace, name="income")
     by_id = PipelineEndpoint.get(workspace, id=endpoint.id)
     published = PublishedPipeline.get(workspace, endpoint.get_pipeline("1").id)
@@ -171,6 +172,7 @@ def high_level(base_url, info, token):
     disabled = PublishedPipeline.get(workspace, published.id).status
     published.enable()
     return {
+        "datastore": [store.name, store.datastore_type, store.account_name, store.container_name],
         "same": by_id.id == endpoint.id,
         "versions": sorted(v.version for v in endpoint.list_versions()),
         "pipelines": sorted(p.id for p in endpoint.list_pipelines()),
