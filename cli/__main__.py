@@ -1,9 +1,12 @@
-"""`./retrain history` and `./retrain redrive`: reads the commands' words, calls one thing in `shared/`, prints.
+"""`./retrain history`, `redrive`, `plan`, `backfill`: reads the words, calls one thing in `shared/`, prints.
 
 Never decides anything; exit code 1 means that the command could not do what was asked, and the text says why.
 """
 
+import itertools
 import sys
+from collections import Counter
+from datetime import timedelta
 
 import click
 import msgspec
@@ -13,9 +16,20 @@ from rich.table import Table
 from cli import environment
 from cli.check import check
 from shared import flow, wiring
+from shared import plan as plans
+from shared.calls import Call
 from shared.errors import RetrainError
 from shared.ledger import Entry
+from shared.settings import duration
 from shared.views import view
+from shared.wiring import App
+
+
+def _since(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
+    try:
+        return duration(value) if value else None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 class _Commands(click.Group):
@@ -66,6 +80,74 @@ def redrive(key: str, force: bool, as_json: bool) -> None:
     else:
         told = entry.run_id or entry.reason
         click.echo(f"{entry.key}: attempt {entry.attempt} at version {entry.version} is {entry.state}: {told}")
+
+
+@commands.command()
+@click.argument("paths", nargs=-1)
+@click.option("--datastore", help="The datastore of the paths; may be left out when there is one only.")
+@click.option("--since", callback=_since, help="With no paths: count what was written since, such as 7d.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def plan(paths: tuple[str, ...], datastore: str | None, since: timedelta | None, as_json: bool) -> None:
+    """Show what each rule would do about PATHS, or how many runs it would start of all that is there.
+
+    Nothing is claimed or sent. A path that is not there is taken as if it came now.
+    """
+    app = wiring.app()
+    name = datastore or _only_datastore(app)
+    if paths:
+        planned = [item for path in paths for item in plans.plan_call(app, Call(path=path, datastore=name))]
+        _print_json({"planned": planned}) if as_json else _print_plan(planned)
+        return
+    counts = plans.counts(app, name, app.ledger.now() - since if since else None)
+    if as_json:
+        _print_json({"datastore": name, "would_start": counts})
+    for rule, count in counts.items() if not as_json else ():
+        click.echo(f"{rule}: would start {count:,} runs of what is in {name} and has none")
+
+
+@commands.command()
+@click.option("--rule", required=True, help="The rule whose data is already there.")
+@click.option("--since", callback=_since, help="Only what was written since, such as 7d. Left out: all of it.")
+@click.option("--limit", type=click.IntRange(1), help="So many at most; the same command goes on after them.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def backfill(rule: str, since: timedelta | None, limit: int | None, yes: bool, as_json: bool) -> None:
+    """Start what the rule would have started of blobs that are already there; what has a row is left alone."""
+    app = wiring.app()
+    [name] = app.settings.rule_names(rule)
+    oldest = app.ledger.now() - since if since else None
+    found = list(itertools.islice(plans.candidates(app, app.settings.rule(name), oldest), limit))
+    if not yes and found:
+        click.confirm(f"This would start {len(found):,} runs of rule {name!r}. Go on?", abort=True, err=True)
+    states = Counter[str]()
+    with click.progressbar(found, file=sys.stderr, label="backfill") as bar:
+        for candidate in bar:
+            for outcome in flow.act(app, [candidate.decision], candidate.arrival):
+                states[outcome.entry.state if outcome.entry else "settling"] += 1
+    if as_json:
+        _print_json({"rule": name, "candidates": len(found), "states": states})
+    else:
+        click.echo(", ".join(f"{count:,} {state}" for state, count in states.items()) or "Nothing to start.")
+
+
+def _only_datastore(app: App) -> str:
+    names = list(app.settings.datastores)
+    if len(names) != 1:
+        raise click.UsageError(f"Give --datastore, one of {', '.join(names)}.")
+    return names[0]
+
+
+def _print_plan(planned: list[plans.Planned]) -> None:
+    for item in planned:
+        click.secho(f"{item.path}", bold=True)
+        click.echo(f"  rule       {item.rule or '-'}\n  decision   {item.decision} {item.state}".rstrip())
+        for label, value in (("reason", item.reason), ("data path", item.data_path), ("key", item.key)):
+            if value:
+                click.echo(f"  {label:<10} {value}")
+        if item.request:
+            body = msgspec.json.format(msgspec.json.encode(item.request.body)).decode()
+            click.echo(f"  request    {item.request.method} {item.request.url}")
+            click.echo("\n".join(f"    {line}" for line in body.splitlines()))
 
 
 def _table(entries: list[Entry]) -> Table:

@@ -60,7 +60,7 @@ def retrains(req: func.HttpRequest) -> func.HttpResponse:
 def retrain_by_key(req: func.HttpRequest) -> func.HttpResponse:
     """Answer one retrain request."""
     app = wiring.app()
-    row = app.ledger.get(req.route_params["key"], app.settings.rule_names())
+    row = app.ledger.get(req.route_params["key"], app.rule_names())
     if row is None:
         raise NotFoundError(f"There is no retrain request {req.route_params['key'][:100]!r}.")
     return answer(view(row.entry))

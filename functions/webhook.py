@@ -8,6 +8,7 @@ from functions.http import LARGEST_BODY, answer, body_as, problem, problems
 from shared import flow, wiring
 from shared.calls import Call
 from shared.outcome import Outcome
+from shared.plan import plan_call
 from shared.views import view
 
 blueprint = func.Blueprint()
@@ -21,13 +22,19 @@ def retrain(req: func.HttpRequest) -> func.HttpResponse:
     app = wiring.app()
     if len(req.get_body()) > LARGEST_BODY:
         return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"The body has more than {LARGEST_BODY:,} bytes.")
-    return _answer(flow.request(app, body_as(req, Call)))
+    call = body_as(req, Call)
+    if req.params.get("dry_run", "").lower() == "true":
+        return answer({"planned": plan_call(app, call)})
+    return _answer(flow.request(app, call))
 
 
 def _answer(outcomes: list[Outcome]) -> func.HttpResponse:
     """Return the request that was started, or was there; several rules may have started more, told in `others`."""
     started = [{**view(outcome.entry), "duplicate": outcome.duplicate} for outcome in outcomes if outcome.entry]
     skipped = [{"rule": outcome.skip.rule, "reason": outcome.skip.reason} for outcome in outcomes if outcome.skip]
+    settling = [{"rule": one.settling.rule, "folder": one.settling.folder} for one in outcomes if one.settling]
+    if not started and settling:
+        return answer({"state": "settling", "settling": settling, "skipped": skipped}, HTTPStatus.ACCEPTED)
     if not started:
         return answer({"state": "skipped", "skipped": skipped})
     first, *others = started

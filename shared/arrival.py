@@ -23,7 +23,8 @@ class Source(StrEnum):
     WEBHOOK = "webhook"  # a caller of POST /api/retrain, who names the blob
     RECONCILE = "reconcile"  # the search for arrivals that nobody told of
     POISON = "poison"  # the queue of arrivals that the platform gave up on
-    REDRIVE = "redrive"  # an operator
+    REDRIVE = "redrive"  # an operator, about an entry
+    BACKFILL = "backfill"  # an operator, about blobs that are already there
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -41,11 +42,14 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes."""
     source: Source
     is_folder: bool = False
-    """A directory stub, as hierarchical accounts and some tools write them."""
+    """A directory stub, as hierarchical accounts and some tools write them; or a folder that has settled."""
+    metadata: dict[str, str] | None = None
+    """The blob's metadata. None: the blob's properties could not be read, or they decided already."""
 
 
 def from_properties(datastore: str, source: Source, properties: BlobProperties) -> Arrival:
-    """Build the arrival from Get Blob Properties or one entry of List Blobs."""
+    """Build the arrival from Get Blob Properties or one entry of List Blobs (asked for with its metadata)."""
+    metadata = {name: value or "" for name, value in (properties.metadata or {}).items()}
     return Arrival(
         datastore=datastore,
         path=properties.name,
@@ -53,7 +57,8 @@ def from_properties(datastore: str, source: Source, properties: BlobProperties) 
         last_modified=properties.last_modified,
         size=properties.size,
         source=source,
-        is_folder=(properties.metadata or {}).get("hdi_isfolder", "").lower() == "true",
+        is_folder=metadata.get("hdi_isfolder", "").lower() == "true",
+        metadata=metadata,
     )
 
 

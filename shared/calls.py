@@ -46,7 +46,12 @@ def addressed(app: App, call: Call) -> tuple[list[Rule], str]:
         raise NotFoundError(f"There is no datastore {datastore!r}; known are: {known}.")
     if call.rule and rules[0].datastore != datastore:
         raise BadRequestError(f"Rule {call.rule!r} is for datastore {rules[0].datastore!r}, not {datastore!r}.")
-    clash = {rule.data_path.parameter for rule in rules} & call.parameters.keys()
+    if any(rule.settle for rule in rules if rule.datastore == datastore) and (call.parameters or call.force):
+        raise BadRequestError(
+            "A rule of this datastore takes folders, which start when they are complete: neither parameters nor force "
+            "can be given for one. Name another rule, or redrive the folder's key."
+        )
+    clash = {name for rule in rules for name in rule.path_parameters()} & call.parameters.keys()
     if clash:
         raise BadRequestError(f"Parameter {clash.pop()!r} takes the data path; it cannot be given a value here.")
     return rules, datastore

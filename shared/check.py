@@ -267,7 +267,7 @@ def _place(account: str, container: str) -> str:
 
 
 def _container(app: App, datastore: str) -> ContainerClient:
-    return app.containers[datastore]
+    return app.datastores[datastore].container
 
 
 def _blobs(where: str, container: ContainerClient) -> list[Finding]:

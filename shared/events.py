@@ -28,6 +28,9 @@ def logged(step: str, **fields: object) -> Iterator[None]:
         log(f"{step}_left", logging.INFO, **fields, reason=error)
     except RetrainError as error:
         log(f"{step}_failed", logging.ERROR, **fields, reason=error)
+    except Exception as error:
+        log(f"{step}_failed", logging.CRITICAL, **fields, reason=f"{type(error).__name__}: {error}")
+        logger.exception("%s: this is a fault of the application", step)
 
 
 def _text(value: object) -> str:

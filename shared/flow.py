@@ -8,28 +8,37 @@ arrivals that nobody told of. Poison and redrive are the two ways around.
 Never downloads training data, and never sends to an endpoint what the ledger does not announce first.
 """
 
+import itertools
 import logging
 import random
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
-from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 
-from shared import arrival as arrivals
-from shared.arrival import Arrival, Source
+from shared.arrival import Arrival, Source, checked_path
 from shared.calls import Call, addressed, answerable
-from shared.errors import ConflictError, EndpointError, NotFoundError, RetrainError
+from shared.errors import ConflictError, EndpointError, NotFoundError, RetrainError, StorageError
 from shared.events import log, logged
-from shared.ledger import OPEN, Claimed, Entry, Row, Scan, State, Taken
+from shared.ledger import OPEN, Claimed, Entry, Folder, Row, Scan, State, Taken
 from shared.lookout import Lookout
 from shared.outcome import Outcome
 from shared.pipelines.base import Answer, NotAccepted, Phase, Refused, Run, Submitted, Unknown
-from shared.rules import RetrainRequest, Rule, Skip, again, literal_prefix, match
-from shared.storage import storage_errors
+from shared.rules import (
+    Decision,
+    RetrainRequest,
+    Rule,
+    Settling,
+    Skip,
+    again,
+    match,
+    members,
+    of_folder,
+    written_text,
+)
+from shared.settling import GiveUp, NotYet, Ready, manifest_names, readiness, too_early
 from shared.wiring import App
 
 # A submission that surely was not accepted is due again after this, doubled with each try up to the longest.
@@ -43,9 +52,9 @@ TRACK = (
 TRACK_OLD = timedelta(hours=1)
 # One tick: as many threads as wait for the network at once, and an end before the next tick begins.
 THREADS, TICK = 8, timedelta(seconds=45)
-# The search for missed arrivals: so many pages of so many blobs a tick and rule; and how far the clocks of those who
+# The search for missed arrivals: so many pages a tick and rule; and how far the clocks of those who
 # write blobs and of those who look for them may differ.
-PAGES, PAGE, CLOCKS = 20, 5000, timedelta(minutes=10)
+PAGES, CLOCKS = 20, timedelta(minutes=10)
 
 STATES = {
     Phase.PENDING: State.SUBMITTED,
@@ -59,7 +68,7 @@ STATES = {
 def arrive(app: App, datastore: str, path: str, source: Source) -> list[Outcome]:
     """Act on a blob that was detected. Raises StorageError when it should be delivered again."""
     try:
-        arrival = look(app, datastore, path, source)
+        arrival = app.datastores[datastore].look(path, source)
     except NotFoundError as error:  # deleted since: there is nothing to train on
         return [skipped(Skip(reason=str(error)), datastore, path)]
     since = {rule.name: when for rule in app.settings.rules if (when := applicable_since(app, rule, source))}
@@ -72,31 +81,21 @@ def request(app: App, call: Call) -> list[Outcome]:
     Raises BadRequestError, NotFoundError (unknown datastore, rule or blob), ConflictError, StorageError.
     """
     rules, datastore = addressed(app, call)
-    arrival = look(app, datastore, arrivals.checked_path(call.path), Source.WEBHOOK)
+    arrival = app.datastores[datastore].look(checked_path(call.path), Source.WEBHOOK)
     decisions = match(rules, app.settings.pins, arrival, {}, call.parameters)
     outcomes = act(app, decisions, arrival, force=call.force)
     return [answerable(app, outcome, call.parameters) for outcome in outcomes]
 
 
-def look(app: App, datastore: str, path: str, source: Source) -> Arrival:
-    """Read the blob's properties, never its content. Raises NotFoundError and StorageError."""
-    container = app.containers[datastore]
-    with storage_errors(f"Properties of {path!r} in datastore {datastore!r}"):
-        try:
-            properties = container.get_blob_client(path).get_blob_properties()
-        except ResourceNotFoundError as error:
-            place = f"container {container.container_name!r} of datastore {datastore!r}"
-            raise NotFoundError(f"There is no blob {path!r} in {place}.") from error
-    return arrivals.from_properties(datastore, source, properties)
-
-
-def act(app: App, decisions: Iterable[RetrainRequest | Skip], arrival: Arrival, force: bool = False) -> list[Outcome]:
+def act(app: App, decisions: Iterable[Decision], arrival: Arrival, force: bool = False) -> list[Outcome]:
     """Carry out each decision; one that fails does not stop the others, and is raised at the end."""
     outcomes, errors = list[Outcome](), list[RetrainError]()
     for decision in decisions:
         try:
             if isinstance(decision, Skip):
                 outcomes.append(skipped(decision, arrival.datastore, arrival.path))
+            elif isinstance(decision, Settling):
+                outcomes.append(gather(app, decision))
             else:
                 outcomes.append(start_again(app, decision) if force else start(app, decision))
         except RetrainError as error:
@@ -108,16 +107,128 @@ def act(app: App, decisions: Iterable[RetrainRequest | Skip], arrival: Arrival, 
     return outcomes
 
 
+def gather(app: App, settling: Settling) -> Outcome:
+    """Note that a file of a folder came. A marker may complete the folder at once; else the timer will see."""
+    arrival, now = settling.arrival, app.ledger.now()
+    missed = arrival.source == Source.RECONCILE
+    noticed = arrival.last_modified if missed else now
+    app.ledger.gather(settling.rule, settling.datastore, settling.folder, noticed, missed)
+    log("settling", rule=settling.rule, folder=settling.folder, path=arrival.path, source=arrival.source)
+    if settling.is_marker or settling.is_manifest:
+        rule = app.settings.rule(settling.rule)
+        for folder in app.ledger.folders(rule.name):
+            if (folder.datastore, folder.folder) == (settling.datastore, settling.folder):
+                with logged("settle", rule=rule.name, folder=folder.folder):
+                    return settle(app, rule, folder) or Outcome(settling=settling)
+    return Outcome(settling=settling)
+
+
+def settle(app: App, rule: Rule, folder: Folder) -> Outcome | None:
+    """Start on a folder when it is complete: on what is really in it now. Returns None while it is not.
+
+    A file that comes meanwhile changes the folder's row, which then stays and settles once more: the file belongs to
+    this run or to the next. A folder that has not changed since its last run has its key already, and starts nothing.
+    """
+    now = app.ledger.now()
+    assert rule.settle is not None  # only such rules have folders
+    if too_early(rule.settle, folder, now):
+        return None
+    found = app.datastores[folder.datastore].folder(folder.folder)
+    data = members(rule, folder.folder, found)
+    if not data:
+        app.ledger.settled(rule.name, folder)
+        return skipped(Skip(rule=rule.name, reason="The folder has no data any more."), folder.datastore, folder.folder)
+    names = {arrival.path for arrival in found}
+    ready = readiness(rule.settle, folder, names, data, listed_in_manifest(app, rule, folder, names), now)
+    if isinstance(ready, NotYet):
+        return None
+    decision = request_of(app, rule, folder.folder, data)
+    if isinstance(ready, GiveUp) and isinstance(decision, RetrainRequest):
+        reason = f"Gave up on the folder after its max_wait: there were not {ready.missing}."
+        entry = app.ledger.bury(again(decision, 0), reason)
+        log("dead", logging.ERROR, key=entry.key, rule=rule.name, folder=folder.folder, reason=reason)
+        outcome = Outcome(entry=entry)
+    elif isinstance(decision, RetrainRequest):
+        missing = isinstance(ready, Ready) and ready.missing
+        log("settled", rule=rule.name, folder=folder.folder, files=len(data), started_without=missing or None)
+        outcome = start(app, decision)
+    else:
+        outcome = skipped(decision, folder.datastore, folder.folder)
+    if not app.ledger.settled(rule.name, folder):
+        log("settles_again", rule=rule.name, folder=folder.folder, reason="another file came meanwhile")
+    return outcome
+
+
+def request_of(app: App, rule: Rule, folder: str, data: list[Arrival]) -> RetrainRequest | Skip:
+    """Return the request for a folder that holds `data`."""
+    settling = Settling(rule=rule.name, datastore=rule.datastore, folder=folder, arrival=data[0], captures={})
+    return of_folder(rule, app.settings.pins, settling, data)
+
+
+def listed_in_manifest(app: App, rule: Rule, folder: Folder, names: set[str]) -> list[str] | None:
+    """Read what the folder's manifest says must be there; None when the rule has none, or it is not there yet."""
+    name = rule.settle and rule.settle.manifest
+    if not name or (path := f"{folder.folder}/{name}") not in names:
+        return None
+    try:
+        return manifest_names(app.datastores[folder.datastore].manifest(path))
+    except ValueError as error:
+        log("manifest_unreadable", logging.ERROR, rule=rule.name, path=path, reason=error)
+        return None
+
+
 def start(app: App, request: RetrainRequest) -> Outcome:
-    """Claim, submit, record: at most once for a key, whoever else is trying."""
-    match app.ledger.claim(request, app.settings.grace):
+    """Claim, submit, record: at most once for a key, whoever else is trying.
+
+    Where the rule limits how many runs are active, the row waits until `admit` lets it in, at once if there is room.
+    """
+    limited = app.settings.limited(request.rule)
+    match app.ledger.claim(request, app.settings.grace, app.endpoint(request.pipeline), queued=limited is not None):
         case Taken(row):
             log("duplicate", key=request.key, state=row.entry.state, run=row.entry.run_id or None)
             return Outcome(entry=row.entry, duplicate=True)
         case Claimed(row):
             source, path = request.arrival.source, request.arrival.path
             log("claimed", key=request.key, rule=request.rule, path=path, source=source, version=request.version)
-            return Outcome(entry=record(app, row, submit(app, row.entry)))
+            if limited is None:
+                return Outcome(entry=record(app, row, submit(app, row.entry)))
+            with logged("admit", rule=limited.name):
+                admit(app, limited)
+            current = app.ledger.get(request.key, [request.rule])
+            return Outcome(entry=current.entry if current else row.entry)
+
+
+def admit(app: App, rule: Rule) -> None:
+    """Let waiting requests of a limited rule in, as many as there is room for; oldest data first, or the latest only.
+
+    One at a time does: the gate's ETag is part of each admission.
+    """
+    gate, queue, day = app.ledger.gate(rule.name), app.ledger.queue(rule.name), f"{app.ledger.now():%Y-%m-%d}"
+    places = rule.max_active - queue.active if rule.max_active is not None else len(queue.waiting)
+    left = rule.daily_cap - (gate.begun if gate.day == day else 0) if rule.daily_cap is not None else places
+    waiting = queue.waiting
+    if rule.when_busy == "latest":
+        *passed, latest = waiting or [""]
+        drop(app, rule, passed, State.SUPERSEDED, f"Superseded by newer data, {latest}.")
+        waiting = waiting[-1:]
+    let_in = waiting[: max(0, min(places, left))]
+    if rule.when_busy == "skip" and places < len(waiting):
+        drop(app, rule, waiting[max(0, places) :], State.SKIPPED, f"{queue.active + len(let_in)} runs were active.")
+    for key in let_in:
+        row = app.ledger.get(key, [rule.name])
+        if row and row.entry.state == State.WAITING:
+            row, gate = app.ledger.admit(row, gate, day, app.settings.grace)
+            log("admitted", key=key, rule=rule.name, begun_today=gate.begun)
+            record(app, row, submit(app, row.entry))
+
+
+def drop(app: App, rule: Rule, keys: list[str], state: State, reason: str) -> None:
+    """End waiting requests that will not be sent; their rows say why."""
+    for key in keys:
+        row = app.ledger.get(key, [rule.name])
+        if row and row.entry.state == State.WAITING:
+            app.ledger.move(row, state, reason=reason, ended_at=app.ledger.now())
+            log(state, key=key, rule=rule.name, reason=reason)
 
 
 def start_again(app: App, request: RetrainRequest, attempt: int = 1) -> Outcome:
@@ -129,14 +240,14 @@ def start_again(app: App, request: RetrainRequest, attempt: int = 1) -> Outcome:
 
 def submit(app: App, entry: Entry) -> Answer:
     """Send the submission that the row announces to the endpoint, at the pinned version."""
-    pipeline = app.pipelines.get(entry.pipeline)
-    if pipeline is None:
-        return NotAccepted(reason=f"retrain.toml has no pipeline {entry.pipeline!r} any more; it waits for one.")
-    assert entry.sent_at is not None  # what is sent says since when
-    stopped = (app.ledger.now() - entry.sent_at).total_seconds()
-    if stopped > app.limits.begin_s:  # others may think that this worker died, and be sending
-        return NotAccepted(reason=f"This worker stood still for {stopped:.0f} s before it could send.")
-    return pipeline.submit(entry.retrain_request())
+    sent_at = entry.sent_at
+    assert sent_at is not None  # what is sent says since when
+    begin_within = timedelta(seconds=app.limits.begin_s)
+    try:
+        pipeline = app.pipeline(entry.pipeline)
+    except EndpointError as error:
+        return NotAccepted(reason=str(error))
+    return pipeline.submit(entry.retrain_request(), in_time=lambda: app.ledger.now() - sent_at <= begin_within)
 
 
 def record(app: App, row: Row, answer: Answer) -> Entry:
@@ -177,13 +288,22 @@ def tick(app: App) -> None:
         app.prepare()
     lookout, now = Lookout(app), app.ledger.now()
     work = list[tuple[str, str]]()
-    for rule in app.settings.rules:
-        with logged("open_work", rule=rule.name):
-            work += [(rule.name, key) for key, _ in app.ledger.open(rule.name, due=now)]
+    names = app.settings.rule_names()
+    with logged("open_work"):
+        names = app.rule_names()
+    for name in names:
+        with logged("open_work", rule=name):
+            work += [(name, key) for key, _ in app.ledger.open(name, due=now)]
     random.shuffle(work)  # more than fits one tick: no row is always among the last
     with ThreadPoolExecutor(THREADS, "tick") as pool:
         list(pool.map(lambda item: bring_on(app, lookout, item[0], item[1], now + TICK), work))
     for rule in app.settings.rules:
+        if app.settings.limited(rule.name):
+            with logged("admit", rule=rule.name):
+                admit(app, rule)
+        for folder in app.ledger.folders(rule.name) if rule.settle else ():
+            with logged("settle", rule=rule.name, folder=folder.folder):
+                settle(app, rule, folder)
         with logged("reconcile", rule=rule.name):
             reconcile(app, rule)
 
@@ -197,18 +317,21 @@ def bring_on(app: App, lookout: Lookout, rule: str, key: str, until: datetime) -
         if row is None or row.open_etag is None:
             return
         match row.entry.state:
-            case State.WAITING:
+            case State.WAITING if row.entry.tries or not app.settings.limited(rule):
                 resend(app, row)
+            case State.WAITING:
+                pass  # admit decides
             case State.SENDING | State.UNCERTAIN:
                 settle_outcome(app, lookout, row)
             case State.SUBMITTED | State.RUNNING:
-                track(app, row)
+                track(app, lookout, row)
 
 
 def resend(app: App, row: Row) -> Entry:
     """Send once more what surely was not accepted. The row says `sending` first, which excludes everybody else."""
     now = app.ledger.now()
-    changes = {"sent_at": now, "due_at": now + app.settings.grace, "tries": row.entry.tries + 1}
+    endpoint, tries = app.endpoint(row.entry.pipeline), row.entry.tries + 1
+    changes = {"sent_at": now, "due_at": now + app.settings.grace, "tries": tries, "endpoint": endpoint}
     row = app.ledger.move(row, State.SENDING, **changes)
     log("sending", key=row.entry.key, rule=row.entry.rule, tries=row.entry.tries)
     return record(app, row, submit(app, row.entry))
@@ -220,13 +343,19 @@ def settle_outcome(app: App, lookout: Lookout, row: Row) -> None:
     Found: it is the run. Not found within the grace period: it may still show up. After that `on_uncertain` decides.
     """
     entry = row.entry
+    if entry.endpoint and entry.endpoint != app.endpoint(entry.pipeline) != "":
+        reason = f"It was sent to {entry.endpoint}, which retrain.toml no longer has: look for its run there."
+        app.ledger.move(row, State.HELD, reason=reason, ended_at=app.ledger.now())
+        log("held", logging.ERROR, key=entry.key, rule=entry.rule, reason=reason, cure=f"redrive {entry.key}")
+        return
+    app.pipeline(entry.pipeline)
     found = lookout.find(entry)
     if isinstance(found, Run):
         changes = {"run_id": found.run_id, "run_url": found.run_url, "due_at": app.ledger.now()}
         app.ledger.move(row, State.SUBMITTED, **changes, reason="")
         log("found", key=entry.key, rule=entry.rule, run=found.run_id, was=entry.state)
     elif found.certain:
-        evidence = app.ledger.gives_keys_back(entry.pipeline)
+        evidence = app.ledger.gives_keys_back(entry.pipeline, app.endpoint(entry.pipeline))
         policy = app.settings.pipelines[entry.pipeline].on_uncertain
         if policy == "resubmit" or (policy == "auto" and evidence):
             log("resubmitting", logging.WARNING, key=entry.key, rule=entry.rule, reason=found.reason)
@@ -238,12 +367,13 @@ def settle_outcome(app: App, lookout: Lookout, row: Row) -> None:
             log("held", logging.ERROR, key=entry.key, rule=entry.rule, reason=reason, cure=f"redrive {entry.key}")
 
 
-def track(app: App, row: Row) -> None:
+def track(app: App, lookout: Lookout, row: Row) -> None:
     """Read the run and write down where it is; at the first look, prove that it is of the pinned version."""
     entry, now = row.entry, app.ledger.now()
-    pipeline = app.pipelines[entry.pipeline]
+    pipeline = app.pipeline(entry.pipeline)
     run = pipeline.run(entry.run_id)
-    app.learn(entry.pipeline, run.key == entry.key, run.run_id)
+    with logged("learn", key=entry.key):
+        lookout.learn(entry)
     if not entry.pipeline_id and run.pipeline_id and run.pipeline_id != (pinned := pipeline.pinned(entry.version)):
         reason = f"Run {run.run_id} is of pipeline {run.pipeline_id}, but version {entry.version} is {pinned}."
         app.ledger.move(row, State.MISPINNED, reason=reason, pipeline_id=run.pipeline_id, ended_at=now)
@@ -283,23 +413,12 @@ def reconcile(app: App, rule: Rule) -> None:
     quiet = min(timedelta(minutes=1), app.settings.grace)  # what is newer is being delivered just now
     since = applicable_since(app, rule, Source.RECONCILE)
     scan = app.ledger.scan(rule.name) or Scan(looked_from=since or now, begun_at=now)
-    container = app.containers[rule.datastore]
-    with storage_errors(f"Listing datastore {rule.datastore!r}"):
-        listing = container.list_blobs(literal_prefix(rule.path), include=["metadata"], results_per_page=PAGE)
-        pages: Any = listing.by_page(scan.marker or None)  # an iterator that has the place to go on from
-        for _ in range(PAGES):
-            try:
-                page = [arrivals.from_properties(rule.datastore, Source.RECONCILE, blob) for blob in next(pages, ())]
-            except ResourceNotFoundError:  # the container is not there yet
-                page = []
-            except HttpResponseError as error:
-                if error.status_code == HTTPStatus.BAD_REQUEST and scan.marker:  # too old: the pass begins anew
-                    app.ledger.save_scan(rule.name, msgspec.structs.replace(scan, marker=""))
-                raise
-            recent = [arrival for arrival in page if scan.looked_from <= arrival.last_modified <= now - quiet]
-            feed(app, rule, recent, since)
-            if not (marker := pages.continuation_token if page else None):
-                break
+    marker = ""
+    listing = app.datastores[rule.datastore].pages(rule.prefix(), scan.marker)
+    for page in itertools.islice(listing, PAGES):
+        recent = [item for item in page.arrivals if scan.looked_from <= item.last_modified <= now - quiet]
+        feed(app, rule, recent, since)
+        marker = page.marker
     if marker:
         scan = msgspec.structs.replace(scan, marker=marker)
     else:
@@ -312,8 +431,14 @@ def feed(app: App, rule: Rule, recent: list[Arrival], since: datetime | None) ->
     if not recent:
         return
     known = app.ledger.keys(rule.name, min(arrival.last_modified for arrival in recent))
+    # A folder's run has the time of its newest file in its key; of a folder the newest file counts.
+    folders = {path: key[:16] for key, path in sorted(known.items())}
     for arrival in sorted(recent, key=lambda arrival: arrival.last_modified, reverse=True):
         [decision] = match([rule], app.settings.pins, arrival, {rule.name: since} if since else {})
+        written = written_text(arrival.last_modified)
+        if isinstance(decision, Settling) and folders.get(decision.folder, "") < written:
+            folders[decision.folder] = written
+            act(app, [decision], arrival)
         if isinstance(decision, RetrainRequest) and decision.key not in known:
             log("missed", logging.WARNING, key=decision.key, rule=rule.name, path=arrival.path)
             act(app, [decision], arrival)
@@ -325,15 +450,34 @@ def bury(app: App, datastore: str, path: str, etag: str, told_at: datetime) -> N
     `told_at` stands for the time of the data, which may not be readable. Raises StorageError when not even the row can
     be written: then the message stays in its queue.
     """
+    source, rules = Source.POISON, app.settings.rules
     try:
-        arrive(app, datastore, path, Source.POISON)
-    except RetrainError as error:
-        source = Source.POISON
-        arrival = Arrival(datastore=datastore, path=path, etag=etag, last_modified=told_at, size=1, source=source)
-        for decision in match(app.settings.rules, app.settings.pins, arrival, {}):
-            if isinstance(decision, RetrainRequest):
-                entry = app.ledger.bury(again(decision, 0), str(error))
-                log("dead", logging.ERROR, key=entry.key, rule=entry.rule, path=path, cure=f"redrive {entry.key}")
+        arrival = app.datastores[datastore].look(path, source)
+        since = {rule.name: when for rule in rules if (when := applicable_since(app, rule, source))}
+    except NotFoundError as error:
+        skipped(Skip(reason=str(error)), datastore, path)
+        return
+    except StorageError as error:
+        arrival = Arrival(
+            datastore=datastore, path=path, etag=etag, last_modified=told_at, size=1, source=source, metadata=None
+        )
+        for decision in match(rules, app.settings.pins, arrival, {}):
+            give_up(app, decision, error)
+        return
+    for decision in match(rules, app.settings.pins, arrival, since):
+        try:
+            act(app, [decision], arrival)
+        except RetrainError as error:
+            give_up(app, decision, error)
+
+
+def give_up(app: App, decision: Decision, error: RetrainError) -> None:
+    """Leave a `dead` row for what could not be started; a folder's file is noted, the timer will look at the folder."""
+    if isinstance(decision, Settling):
+        app.ledger.gather(decision.rule, decision.datastore, decision.folder, app.ledger.now())
+    elif isinstance(decision, RetrainRequest):
+        entry = app.ledger.bury(again(decision, 0), str(error))
+        log("dead", logging.ERROR, key=entry.key, rule=entry.rule, path=entry.path, cure=f"redrive {entry.key}")
 
 
 def redrive(app: App, key: str, force: bool = False) -> Outcome:
@@ -341,7 +485,7 @@ def redrive(app: App, key: str, force: bool = False) -> Outcome:
 
     Raises NotFoundError; ConflictError for what could double a live run, unless `force`, and when somebody was first.
     """
-    row = app.ledger.get(key, app.settings.rule_names())
+    row = app.ledger.get(key, app.rule_names())
     if row is None:
         raise NotFoundError(f"There is no retrain request {key[:100]!r}.")
     entry, original = row.entry, row.entry.retrain_request()
@@ -349,7 +493,7 @@ def redrive(app: App, key: str, force: bool = False) -> Outcome:
         raise ConflictError(f"{key} was redriven already, as {entry.redriven}.")
     if (entry.state in OPEN or entry.state == State.FINISHED) and not force:
         raise ConflictError(f"{key} is {entry.state}: another attempt could train twice. If that is meant, force it.")
-    arrival = look(app, entry.datastore, entry.path, Source.REDRIVE)
+    arrival = as_it_is_now(app, entry)
     if original.arrival.etag not in ("", arrival.etag):
         raise ConflictError(f"{entry.path!r} has been overwritten since; its new version is an arrival of its own.")
     if entry.state in (State.WAITING, State.UNCERTAIN, State.SENDING):
@@ -363,6 +507,19 @@ def redrive(app: App, key: str, force: bool = False) -> Outcome:
         raise ConflictError(f"{key} was redriven already, as {outcome.entry.key}, which is {outcome.entry.state}.")
     app.ledger.note_redriven(row, outcome.entry.key)
     return outcome
+
+
+def as_it_is_now(app: App, entry: Entry) -> Arrival:
+    """Look at the data of an entry once more: a file's properties, or a folder's content."""
+    rule = app.settings.rule(entry.rule)
+    if rule.settle is None:
+        return app.datastores[entry.datastore].look(entry.path, Source.REDRIVE)
+    files = app.datastores[entry.datastore].folder(entry.data_path)
+    data = members(rule, entry.data_path, files)
+    decision = request_of(app, rule, entry.data_path, data) if data else None
+    if not isinstance(decision, RetrainRequest):
+        raise NotFoundError(f"Folder {entry.data_path!r} has no data any more.")
+    return decision.arrival
 
 
 def applicable_since(app: App, rule: Rule, source: Source) -> datetime | None:

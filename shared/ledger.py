@@ -7,6 +7,9 @@
                           |                       again, or held for an operator)
                           '---------> held        the outcome cannot be learned, and sending twice is not allowed
     submitted --> mispinned     the run turned out to be of another pipeline than the pinned version's: an alarm
+    (no row) --claim--> waiting     held back: the rule's max_active or daily_cap is reached; let in by `admit`,
+                                    or superseded by newer data, or skipped, as the rule's when_busy says
+    `s|<folder>`                    a folder that is settling: files have come, and it is not known to be complete
     (no row) --bury--> dead     the platform gave up on the arrival before it had its row; a history row alone
 
 A partition is a rule. A claim is one transaction of two inserts: the history row `h|<newest first>|<key>` and the open
@@ -14,13 +17,15 @@ row `o|<key>`; whoever comes second gets a conflict. Every later step changes bo
 condition that nobody else has (ETag); an end deletes the open row. So open work and history are prefix reads, however
 long the history, and a claim is one round trip. A row that waits for the timer says from when on (`DueAt`).
 
-Beside the requests, a rule's partition keeps `since|<origin>` (when the rule was first seen) and `scan` (how far the
-search for missed arrivals has come), and the partition `pipeline|<name>` keeps what was learned about a pipeline.
+Beside the requests, a rule's partition keeps `since|<origin>` (when the rule was first seen), `scan` (how far the
+search for missed arrivals has come) and `gate` (how many were let in today), and the partition `pipeline|<name>` keeps
+what was learned about a pipeline; `rules|` has the names of all rules that ever were.
 
 Never talks to the pipeline's endpoint, and never decides what to do next: `flow.py` does.
 """
 
 import contextlib
+import hashlib
 import itertools
 import logging
 import uuid
@@ -32,7 +37,7 @@ from typing import Any
 
 import msgspec
 from azure.core import MatchConditions
-from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.data.tables import TableClient, TableEntity, TableErrorCode, TableTransactionError, UpdateMode
 
 from shared.errors import ConflictError, RowError
@@ -58,6 +63,8 @@ class State(StrEnum):
     HELD = "held"
     MISPINNED = "mispinned"
     DEAD = "dead"
+    SUPERSEDED = "superseded"
+    SKIPPED = "skipped"
 
 
 OPEN = frozenset({State.SENDING, State.WAITING, State.UNCERTAIN, State.SUBMITTED, State.RUNNING})
@@ -68,8 +75,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
     key: str
     state: State
-    claim: str
-    """Unique to the claim: after a lost answer it tells whether the row that is there is ours."""
+    change: str
+    """Unique to the last change: after a lost answer it tells whether the row that is there is ours."""
     request: str
     """The whole RetrainRequest as JSON; the columns below repeat what a reader looks for."""
     rule: str
@@ -77,6 +84,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     path: str
     data_path: str
     pipeline: str
+    endpoint: str = ""
+    """The endpoint that was sent to: where to look for the run."""
     version: str
     attempt: int
     source: str
@@ -125,6 +134,36 @@ class Scan(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """Where in the listing the pass goes on; empty: it begins."""
 
 
+class Folder(msgspec.Struct, frozen=True, kw_only=True):
+    """A folder that is settling."""
+
+    datastore: str
+    folder: str
+    """Its path, without a slash at the end."""
+    first_at: datetime
+    """When its first file was noticed, since it last settled."""
+    last_at: datetime
+    """When its latest file was noticed."""
+    etag: str = ""
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True):
+    """What was let in on a day (UTC), for a rule with a limit. Whoever lets in changes it: one at a time does."""
+
+    day: str
+    begun: int
+    etag: str
+
+
+class Queue(msgspec.Struct, frozen=True, kw_only=True):
+    """The open work of a rule, as far as its limit is concerned."""
+
+    active: int
+    """Requests that were let in and have not come to their end."""
+    waiting: list[str]
+    """Keys of the requests that were not let in yet, oldest data first."""
+
+
 class Claimed(msgspec.Struct, frozen=True):
     """This worker, and no other, acts for the key."""
 
@@ -144,24 +183,31 @@ class Ledger:
         """Keep the ledger in `table`; `now` is the clock for the times written into rows."""
         self.table, self.now = table, now
 
-    def claim(self, request: RetrainRequest, grace: timedelta) -> Claimed | Taken:
+    def claim(
+        self, request: RetrainRequest, grace: timedelta, endpoint: str = "", queued: bool = False
+    ) -> Claimed | Taken:
         """Insert the rows of `request`, in one round trip; or return who has them.
 
-        They say `sending`, and are nobody else's to touch until `grace` is over.
+        They say `sending`, and are nobody else's to touch until `grace` is over; or, `queued`, `waiting`.
         """
         now = self.now()
-        entry = self._entry(request, State.SENDING, now, due_at=now + grace, sent_at=now, tries=1)
+        if queued:
+            entry = self._entry(request, State.WAITING, now, due_at=now, endpoint=endpoint, reason="Not let in yet.")
+        else:
+            entry = self._entry(
+                request, State.SENDING, now, due_at=now + grace, endpoint=endpoint, sent_at=now, tries=1
+            )
         with self._errors("claim"):
             try:
                 etags = self._insert([("create", _history(entry)), ("create", _open(entry))])
-            except TableTransactionError as error:
-                if _code(error) != TableErrorCode.ENTITY_ALREADY_EXISTS:
+            except AzureError as error:
+                if isinstance(error, HttpResponseError) and _code(error) != TableErrorCode.ENTITY_ALREADY_EXISTS:
                     raise
                 row = self.get(request.key, [request.rule])
-                if row is None:
-                    raise ConflictError(f"The row of {request.key} was deleted while it was being claimed.") from error
-                # The SDK repeats a request whose answer was lost: then the row that is in the way is our own.
-                return Claimed(row) if row.entry.claim == entry.claim else Taken(row)
+                if row is None:  # the connection broke, and nothing was written
+                    raise
+                # Where the answer was lost (the SDK repeats some requests) the row that is in the way is our own.
+                return Claimed(row) if row.entry == entry else Taken(row)
         return Claimed(Row(entry=entry, history_etag=etags[0]["etag"], open_etag=etags[1]["etag"]))
 
     def move(self, row: Row, state: State, **changes: Any) -> Row:
@@ -169,7 +215,97 @@ class Ledger:
 
         Raises ConflictError when somebody else has changed it since it was read.
         """
-        entry = msgspec.structs.replace(row.entry, state=state, changed_at=self.now(), **changes)
+        return self._move(row, state, changes, [])
+
+    def admit(self, row: Row, gate: Gate, day: str, grace: timedelta) -> tuple[Row, Gate]:
+        """Let a waiting request in: it says `sending`, and the gate counts it, in one transaction.
+
+        Raises ConflictError when somebody else let one in, or changed this one, since gate and row were read.
+        """
+        now, begun = self.now(), gate.begun + 1 if gate.day == day else 1
+        entity = {"PartitionKey": row.entry.rule, "RowKey": "gate", "Day": day, "Begun": begun}
+        changes = {"sent_at": now, "due_at": now + grace, "tries": 1, "reason": ""}
+        moved = self._move(row, State.SENDING, changes, [("update", entity, _only(gate.etag, mode=UpdateMode.MERGE))])
+        return moved, self.gate(row.entry.rule)
+
+    def gather(self, rule: str, datastore: str, folder: str, at: datetime, missed: bool = False) -> None:
+        """Note that a file of a folder came: the folder is settling from now on.
+
+        `missed`: the file is older than this notice, so a folder that is settling already is left as it is.
+        """
+        row = {"PartitionKey": rule, "RowKey": _folder_key(datastore, folder), "LastAt": at}
+        with self._errors("gather"):
+            try:
+                if missed or not self._touch(row):
+                    self._insert([("create", {**row, "Datastore": datastore, "Folder": folder, "FirstAt": at})])
+            except TableTransactionError as error:
+                if _code(error) != TableErrorCode.ENTITY_ALREADY_EXISTS:
+                    raise
+                if not missed:  # another file was first
+                    self._touch(row)
+
+    def folders(self, rule: str) -> list[Folder]:
+        """Return the folders of a rule that are settling."""
+        query = "PartitionKey eq @rule and RowKey ge 's|' and RowKey lt 's}'"
+        with self._errors("folders"):
+            try:
+                rows = list(self.table.query_entities(query, parameters={"rule": rule}))
+            except ResourceNotFoundError:
+                return []
+        return [
+            Folder(
+                datastore=row["Datastore"],
+                folder=row["Folder"],
+                first_at=_plain(row["FirstAt"]),
+                last_at=_plain(row["LastAt"]),
+                etag=_etag(row),
+            )
+            for row in rows
+        ]
+
+    def settled(self, rule: str, folder: Folder) -> bool:
+        """Forget a folder that has settled; False when a file came since it was read: then it settles once more."""
+        row_key = _folder_key(folder.datastore, folder.folder)
+        with self._errors("settled"):
+            try:
+                self.table.delete_entity(rule, row_key, **_only(folder.etag))
+            except HttpResponseError as error:
+                if error.status_code not in (404, 412):
+                    raise
+                return error.status_code == 404
+        return True
+
+    def _touch(self, row: dict[str, Any]) -> bool:
+        try:
+            self.table.update_entity(row, mode=UpdateMode.MERGE)
+        except ResourceNotFoundError:
+            return False
+        return True
+
+    def gate(self, rule: str) -> Gate:
+        """Return the gate of a rule; the first reader makes it."""
+        with self._errors("gate"):
+            if not (entity := self._find(rule, "gate")):
+                with contextlib.suppress(TableTransactionError):  # another worker was first
+                    self._insert([("create", {"PartitionKey": rule, "RowKey": "gate", "Day": "", "Begun": 0})])
+                entity = self.table.get_entity(rule, "gate")
+        return Gate(day=entity["Day"], begun=entity["Begun"], etag=_etag(entity))
+
+    def queue(self, rule: str) -> Queue:
+        """Return what of a rule's open work is active and what waits to be let in."""
+        query = "PartitionKey eq @rule and RowKey ge 'o|' and RowKey lt 'o}'"
+        with self._errors("queue"):
+            rows = list(self.table.query_entities(query, parameters={"rule": rule}))
+        waiting = [
+            row["RowKey"].removeprefix("o|") for row in rows if row["State"] == State.WAITING and not row["Tries"]
+        ]
+        return Queue(active=len(rows) - len(waiting), waiting=waiting)
+
+    def _move(self, row: Row, state: State, changes: dict[str, Any], more: list[Any]) -> Row:
+        change = uuid.uuid4().hex
+        entry = msgspec.structs.replace(row.entry, state=state, changed_at=self.now(), change=change, **changes)
+        if row.open_etag is None:
+            raise ConflictError(f"{entry.key} came to its end already: it is {row.entry.state}.")
         history = ("update", _history(entry), _only(row.history_etag, mode=UpdateMode.MERGE))
         opened = (
             ("update", _open(entry), _only(row.open_etag, mode=UpdateMode.MERGE))
@@ -178,11 +314,13 @@ class Ledger:
         )
         with self._errors(f"change to {state}"):
             try:
-                etags = self.table.submit_transaction([history, opened])
-            except HttpResponseError as error:
-                if error.status_code not in (404, 412):
+                etags = self.table.submit_transaction([history, opened, *more])
+            except AzureError as error:
+                if isinstance(error, HttpResponseError) and error.status_code not in (404, 412):
                     raise
                 current = self.get(entry.key, [entry.rule])
+                if current is not None and current == row:  # the connection broke, and nothing was written
+                    raise
                 if current is not None and current.entry == entry:  # ours: the answer to an earlier try was lost
                     return current
                 found = f"{current.entry.state} since {current.entry.changed_at:%H:%M:%S}" if current else "gone"
@@ -222,29 +360,29 @@ class Ledger:
                     return Row(entry=entry, history_etag=_etag(history), open_etag=_etag(opened) if opened else None)
         return None
 
-    def open(self, rule: str, due: datetime | None = None) -> list[tuple[str, State]]:
+    def open(self, rule: str, due: datetime | None = None) -> list[tuple[str, str]]:
         """Return key and state of the open work, oldest data first; with `due`, of what is due by then."""
         query = "PartitionKey eq @rule and RowKey ge 'o|' and RowKey lt 'o}'"
-        found = list[tuple[str, State]]()
+        found = list[tuple[str, str]]()
         with self._errors("open work"):
             try:
                 for entity in self.table.query_entities(query, parameters={"rule": rule}):
                     if due is None or (due_at := entity.get("DueAt")) is None or due_at <= due:
-                        found.append((entity["RowKey"].removeprefix("o|"), State(entity["State"])))
+                        found.append((entity["RowKey"].removeprefix("o|"), entity["State"]))
             except ResourceNotFoundError:  # no table yet, so no work
                 return []
         return found
 
-    def keys(self, rule: str, written_since: datetime) -> set[str]:
-        """Return the keys of all requests whose data was written at or after a time."""
+    def keys(self, rule: str, written_since: datetime) -> dict[str, str]:
+        """Return the keys of all requests whose data was written at or after a time, each with its data path."""
         query = "PartitionKey eq @rule and RowKey ge 'h|' and RowKey lt @end"
         parameters = {"rule": rule, "end": _history_key(f"{written_since.astimezone(UTC):%Y%m%dT%H%M%SZ}~")}
         with self._errors("keys"):
             try:
-                found = self.table.query_entities(query, parameters=parameters, select=["RowKey"])
-                return {entity["RowKey"].rpartition("|")[2] for entity in found}
+                found = self.table.query_entities(query, parameters=parameters, select=["RowKey", "DataPath"])
+                return {entity["RowKey"].rpartition("|")[2]: entity["DataPath"] for entity in found}
             except ResourceNotFoundError:
-                return set()
+                return {}
 
     def history(self, rule: str, limit: int) -> list[Entry]:
         """Return the newest `limit` entries of a rule, by the time their data was written, newest first."""
@@ -289,23 +427,40 @@ class Ledger:
         with self._errors("scan"):
             self.table.upsert_entity({"PartitionKey": rule, "RowKey": "scan", **columns})
 
-    def gives_keys_back(self, pipeline: str) -> bool | None:
-        """Tell whether runs of this pipeline were seen to carry our key; None: no run was seen yet."""
+    def gives_keys_back(self, pipeline: str, endpoint: str) -> bool | None:
+        """Tell whether the list of this endpoint's runs was seen to carry our keys; None: no run was seen yet."""
         with self._errors("learned"):
-            entity = self._find(f"pipeline|{pipeline}", "keys")
+            entity = self._find(f"pipeline|{pipeline}", _learned_key(endpoint))
         return bool(entity["GivenBack"]) if entity else None
 
-    def learn(self, pipeline: str, given_back: bool, run_id: str) -> None:
-        """Keep whether a run carried our key."""
-        row = {"PartitionKey": f"pipeline|{pipeline}", "RowKey": "keys", "GivenBack": given_back, "RunId": run_id}
+    def learn(self, pipeline: str, endpoint: str, given_back: bool, run_id: str) -> None:
+        """Keep whether a run carried our key. A no stays a no: one run without it is enough not to trust absence."""
+        row = {"PartitionKey": f"pipeline|{pipeline}", "RowKey": _learned_key(endpoint), "GivenBack": given_back}
         with self._errors("learned"):
-            self.table.upsert_entity(row)
+            if given_back:
+                with contextlib.suppress(TableTransactionError):  # something was learned before: it stands
+                    self._insert([("create", {**row, "RunId": run_id})])
+            else:
+                self.table.upsert_entity({**row, "RunId": run_id})
+
+    def register(self, rule: str) -> None:
+        """Keep that there are rows of this rule: they are brought to their end also when the rule is gone."""
+        with self._errors("register"), contextlib.suppress(TableTransactionError):  # it is there
+            self._insert([("create", {"PartitionKey": "rules|", "RowKey": rule})])
+
+    def rules(self) -> list[str]:
+        """Return the names of all rules that ever were."""
+        with self._errors("rules"):
+            try:
+                return [row["RowKey"] for row in self.table.query_entities("PartitionKey eq 'rules|'")]
+            except ResourceNotFoundError:
+                return []
 
     def _entry(self, request: RetrainRequest, state: State, now: datetime, **columns: Any) -> Entry:
         return Entry(
             key=request.key,
             state=state,
-            claim=uuid.uuid4().hex,
+            change=uuid.uuid4().hex,
             request=msgspec.json.encode(request).decode(),
             rule=request.rule,
             datastore=request.data_path.datastore,
@@ -347,13 +502,28 @@ def _history_key(key: str) -> str:
     return f"h|{9_999_999_999 - int(written.timestamp()):010d}|{key}"
 
 
+def _learned_key(endpoint: str) -> str:
+    return f"keys|{hashlib.sha256(endpoint.encode()).hexdigest()[:12]}"
+
+
+def _folder_key(datastore: str, folder: str) -> str:
+    """Return the row key of a settling folder: a digest, since a path has characters that a key must not have."""
+    return f"s|{hashlib.sha256(f'{datastore}\n{folder}'.encode()).hexdigest()[:32]}"
+
+
 def _history(entry: Entry) -> dict[str, Any]:
     columns = msgspec.to_builtins(entry, builtin_types=(datetime,))
     return {"PartitionKey": entry.rule, "RowKey": _history_key(entry.key), **columns}
 
 
 def _open(entry: Entry) -> dict[str, Any]:
-    row = {"PartitionKey": entry.rule, "RowKey": f"o|{entry.key}", "State": str(entry.state), "Layout": LAYOUT}
+    row = {
+        "PartitionKey": entry.rule,
+        "RowKey": f"o|{entry.key}",
+        "State": str(entry.state),
+        "Tries": entry.tries,
+        "Layout": LAYOUT,
+    }
     return row | ({"DueAt": entry.due_at} if entry.due_at else {})
 
 
@@ -361,7 +531,7 @@ def _entry(entity: Mapping[str, Any]) -> Entry:
     try:
         entry = msgspec.convert(_columns(entity), Entry)
         entry.retrain_request()
-    except msgspec.ValidationError as error:
+    except msgspec.DecodeError as error:
         where = f"row {entity.get('RowKey')!r} of rule {entity.get('PartitionKey')!r}"
         layout = entity.get("Layout", LAYOUT)
         why = f"it has layout {layout}, this app reads {LAYOUT}" if layout != LAYOUT else "it was damaged"

@@ -10,14 +10,17 @@ import tomllib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
 
+from shared.durations import duration as duration
 from shared.errors import ConfigurationError, NotFoundError
 from shared.pipelines.address import Address
-from shared.rules import Rule, matcher
+from shared.rulecheck import faults as rule_faults
+from shared.rules import DataPathParameter, Rule
 
 FILE = Path(__file__).parent.parent / "retrain.toml"
 DEFAULT_CONNECTION = "AzureWebJobsStorage"
@@ -38,7 +41,9 @@ class Datastore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     )
 
 
-class PipelineEndpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PipelineEndpoint(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="pipeline_endpoint"
+):
     """A pipeline endpoint at a pinned version."""
 
     url: Annotated[str, Meta(description="the endpoint's REST endpoint, as the studio shows it")]
@@ -61,7 +66,9 @@ class PipelineEndpoint(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
         return self.version
 
 
-class PublishedPipeline(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class PublishedPipeline(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="kind", tag="published_pipeline"
+):
     """A published pipeline; its id is the pin, as what was published under it never changes."""
 
     url: Annotated[str, Meta(description="the published pipeline's REST endpoint, as the studio shows it")]
@@ -105,6 +112,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Return the names that a container is registered under."""
         place = (connection, container)
         return [name for name, store in self.datastores.items() if (store.connection, store.container) == place]
+
+    def limited(self, rule: str) -> Rule | None:
+        """Return the rule of this name when it limits how many runs are active or begun; else None."""
+        limits = (one for one in self.rules if one.max_active is not None or one.daily_cap is not None)
+        return next((one for one in limits if one.name == rule), None)
+
+    def rule(self, name: str) -> Rule:
+        """Return the rule of a name that is known."""
+        return next(rule for rule in self.rules if rule.name == name)
 
     def rule_names(self, only: str | None = None) -> list[str]:
         """Return the names of the rules, or the one asked for. Raises NotFoundError."""
@@ -158,8 +174,18 @@ def load(file: Path = FILE, environ: Mapping[str, str] = os.environ) -> Settings
 # A rule's name is a partition of the ledger and part of a filter; a datastore's name becomes a function's name.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DATASTORE = re.compile(r"[A-Za-z0-9_]{1,100}")
-_SETTING = re.compile(r"%([A-Za-z_][A-Za-z0-9_]*)%")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+# %NAME%, but not within the braces of a rule's captures and fields, where `%Y%m%d` is the form of a date.
+_SETTING = re.compile(r"\{\{|\}\}|\{[^{}]*\}|%([A-Za-z_][A-Za-z0-9_]*)%")
+# What a rule is checked with in place of a key that has a fault already, and the keys that say nothing sure then.
+_STAND_INS: dict[str, Any] = {
+    "name": "",
+    "datastore": "",
+    "pipeline": "",
+    "path": "**",
+    "data_path": DataPathParameter(parameter="?"),
+}
+_TEMPLATES = {"parameters", "data_paths", "experiment", "tags", "description"}
+_DEPENDENT = {"path": {"data_path", *_TEMPLATES}, "data_path": {"data_path", "settle", *_TEMPLATES}}
 _UNSET: Any = object()  # stands for a value that needs an app setting that is not there; the fault is noted already
 
 Struct = TypeVar("Struct", bound=msgspec.Struct)
@@ -182,10 +208,10 @@ class _Reader:
             return [self.expand(item, f"{where}[{number}]") for number, item in enumerate(value)]
         if not isinstance(value, str):
             return value
-        unset = [name for name in _SETTING.findall(value) if not self.environ.get(name)]
+        unset = [name for name in _SETTING.findall(value) if name and not self.environ.get(name)]
         for name in unset:
             self.fault(where, f"the app setting {name!r} is not set (value {value!r})")
-        return _UNSET if unset else _SETTING.sub(lambda found: self.environ[found[1]], value)
+        return _UNSET if unset else _SETTING.sub(lambda found: self.environ[found[1]] if found[1] else found[0], value)
 
     def tables(self, data: dict[str, Any], key: str, names: re.Pattern[str]) -> list[tuple[str, Any, str]]:
         """Return (name, value, where) of each table under `key`."""
@@ -200,11 +226,16 @@ class _Reader:
 
     def struct(self, kind: type[Struct], data: Any, where: str) -> Struct | None:
         """Build `kind` from a table, noting a fault for each key that is unknown, missing or of a wrong type."""
+        values, complete = self.fields(kind, data, where)
+        return kind(**values) if complete else None
+
+    def fields(self, kind: type[msgspec.Struct], data: Any, where: str) -> tuple[dict[str, Any], bool]:
+        """Return the sound values of a table by field, and whether that is all of them; faults are noted."""
         if data is _UNSET:
-            return None
+            return {}, False
         if not isinstance(data, dict):
             self.fault(where, f"expected a table, got {data!r}")
-            return None
+            return {}, False
         before = len(self.faults)
         fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
         for key in data.keys() - fields.keys():
@@ -214,15 +245,23 @@ class _Reader:
             if key not in data:
                 if field.required:
                     self.fault(f"{where}.{key}", f"missing; expected {_expected(field.type)}")
-            elif data[key] is not _UNSET:
-                values[field.name] = self.value(field.type, data[key], f"{where}.{key}")
-        complete = len(self.faults) == before and all(item is not _UNSET for item in data.values())
-        return kind(**values) if complete else None
+            elif not _lacks_setting(data[key]):
+                count = len(self.faults)
+                value = self.value(field.type, data[key], f"{where}.{key}")
+                if len(self.faults) == count:
+                    values[field.name] = value
+        return values, len(self.faults) == before and not _lacks_setting(data)
 
     def value(self, kind: Any, data: Any, where: str) -> Any:
-        """Convert one value; a nested table by `struct`."""
-        if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
-            return self.struct(kind, data, where)
+        """Convert one value; a nested table, or each of several, by `struct`."""
+        if isinstance(inner := _required(kind), type) and issubclass(inner, msgspec.Struct):
+            return self.struct(inner, data, where)
+        if (
+            get_origin(kind) is list
+            and issubclass(item := get_args(kind)[0], msgspec.Struct)
+            and isinstance(data, list)
+        ):
+            return [self.struct(item, table, f"{where}[{number}]") for number, table in enumerate(data)]
         try:
             return msgspec.convert(data, kind)
         except msgspec.ValidationError as error:
@@ -250,18 +289,21 @@ class _Reader:
         for number, item in enumerate(data):
             name = item.get("name") if isinstance(item, dict) else None
             where = f"rules[{number}]" + (f" ({name})" if isinstance(name, str) else "")
-            if rule := self.struct(Rule, item, where):
-                rules.append(rule)
+            values, complete = self.fields(Rule, item, where)
+            if complete:
+                rules.append(Rule(**values))
             if not isinstance(item, dict):
                 continue
-            # What a rule refers to is checked on the plain table: a fault in one key must not hide one in another.
+            # What is sound is checked all the same: a fault in one key must not hide one in another.
             self.check(f"{where}.name", name, lambda name: _check_rule_name(name, names))
             self.check(f"{where}.datastore", item.get("datastore"), lambda name: _check_known(name, datastores))
             self.check(f"{where}.pipeline", item.get("pipeline"), lambda name: _check_known(name, pipelines))
-            self.check(f"{where}.path", item.get("path"), matcher)
+            hidden = {key for lacking in _STAND_INS.keys() - values.keys() for key in _DEPENDENT.get(lacking, ())}
+            hidden |= set() if "settle" in values or "settle" not in item else {"settle"}
+            for key, text in rule_faults(Rule(**{**_STAND_INS, **values})):
+                if re.split(r"[.\[]", key)[0] not in hidden:
+                    self.fault(f"{where}.{key}", text)
             names.append(name)
-            if rule is not None and rule.data_path.parameter in rule.parameters:
-                self.fault(f"{where}.parameters", f"{rule.data_path.parameter!r} is the data-path parameter already")
         return rules
 
     def app_settings(self) -> dict[str, Any]:
@@ -297,14 +339,6 @@ class _Reader:
                 self.fault(where, f"{value!r}: {error}")
 
 
-def duration(text: str) -> timedelta:
-    """Read a duration such as `30s`, `10m`, `2h` or `1d`. Raises ValueError."""
-    found = re.fullmatch(r"(\d{1,6})([smhd])", text)
-    if not found:
-        raise ValueError(f"expected a number and a unit (s, m, h, d), such as '10m'; got {text!r}")
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
-
-
 def _check_address(url: str, kind: str) -> None:
     address = Address.parse(url)
     if address.kind != kind:
@@ -331,13 +365,26 @@ def _check_connection(name: str, environ: Mapping[str, str]) -> None:
     raise ValueError(f"there is no app setting {name!r}, nor one that begins with '{name}__'")
 
 
+def _lacks_setting(data: Any) -> bool:
+    """Tell whether a value needs an app setting that is not there, somewhere in it."""
+    if isinstance(data, dict | list):
+        return any(_lacks_setting(item) for item in (data.values() if isinstance(data, dict) else data))
+    return data is _UNSET
+
+
+def _required(kind: Any) -> Any:
+    """Return `kind` without `| None`."""
+    inner = [item for item in get_args(kind) if item is not type(None)]
+    return inner[0] if get_origin(kind) in (Union, UnionType) and len(inner) == 1 else kind
+
+
 def _description(kind: Any) -> str | None:
-    notes = getattr(kind, "__metadata__", ())
+    notes = getattr(_required(kind), "__metadata__", ())
     return next((note.description for note in notes if isinstance(note, Meta) and note.description), None)
 
 
 def _expected(kind: Any) -> str:
-    base = getattr(kind, "__origin__", kind)
+    base = getattr(_required(kind), "__origin__", _required(kind))
     return _description(kind) or (
         "a table" if isinstance(base, type) and issubclass(base, msgspec.Struct) else "a value"
     )

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
 
-from azure.storage.blob import ContainerClient
-
 from shared import settings as configuration
+from shared.datastores import Datastore
+from shared.errors import EndpointError
 from shared.identity import Tokens
 from shared.ledger import Ledger
 from shared.pipelines.base import Limits, Pipeline
@@ -20,6 +20,7 @@ from shared.settings import Settings
 from shared.storage import container_client, table_client
 
 _STARTED = time.monotonic()
+LEARN_AGAIN_S = 600
 
 
 @dataclass(frozen=True)
@@ -28,36 +29,57 @@ class App:
 
     settings: Settings
     ledger: Ledger
-    containers: dict[str, ContainerClient]
-    """By datastore."""
+    datastores: dict[str, Datastore]
+    """By the datastore's name."""
     pipelines: dict[str, Pipeline]
     """By the pipeline's name in retrain.toml."""
     _first_seen: dict[str, datetime] = field(default_factory=dict)
-    _learned: dict[str, bool] = field(default_factory=dict)
+    _learned: dict[str, float] = field(default_factory=dict)
+    """Until when (monotonic seconds) what was learned about a pipeline's keys need not be looked at again."""
 
     @property
     def limits(self) -> Limits:
         """How long a submission may take."""
         return Limits.within(self.settings.grace)
 
+    def endpoint(self, pipeline: str) -> str:
+        """Return which endpoint a pipeline of retrain.toml stands for now; empty when there is no such pipeline."""
+        found = self.pipelines.get(pipeline)
+        return f"{found.address.service}{found.address.workspace}/{found.address.id}" if found else ""
+
+    def pipeline(self, name: str) -> Pipeline:
+        """Return a pipeline. Raises EndpointError when retrain.toml has none of this name any more."""
+        if name not in self.pipelines:
+            raise EndpointError(f"retrain.toml has no pipeline {name!r} any more; its open work waits for one.")
+        return self.pipelines[name]
+
+    def knows_about_keys(self, pipeline: str) -> bool:
+        """Tell whether this process has learned lately whether the pipeline gives keys back."""
+        return time.monotonic() < self._learned.get(pipeline, 0)
+
     def learn(self, pipeline: str, given_back: bool, run_id: str) -> None:
-        """Keep whether a run of `pipeline` carried our key; written when it is news to this process."""
-        if self._learned.get(pipeline) != given_back:
-            self.ledger.learn(pipeline, given_back, run_id)
-            self._learned[pipeline] = given_back
+        """Keep whether a run of `pipeline` carried our key; looked at again after a while."""
+        self.ledger.learn(pipeline, self.endpoint(pipeline), given_back, run_id)
+        self._learned[pipeline] = time.monotonic() + LEARN_AGAIN_S
+
+    def rule_names(self) -> list[str]:
+        """Return the names of all rules that may have rows, those that retrain.toml no longer has among them."""
+        return list(dict.fromkeys([*self.settings.rule_names(), *self.ledger.rules()]))
 
     def first_seen(self, rule: Rule) -> datetime:
         """Return when the rule was first seen, by the ledger; read once per process."""
         if rule.name not in self._first_seen:
             uptime = timedelta(seconds=time.monotonic() - _STARTED)
-            self._first_seen[rule.name] = self.ledger.since(rule, uptime)
+            seen = self.ledger.since(rule, uptime)
+            self.ledger.register(rule.name)
+            self._first_seen[rule.name] = seen
         return self._first_seen[rule.name]
 
     def close(self) -> None:
         """Give back all connections; for tests and commands, a function app lives as long as its process."""
         self.ledger.table.close()
-        for container in self.containers.values():
-            container.close()
+        for datastore in self.datastores.values():
+            datastore.close()
         for pipeline in self.pipelines.values():
             pipeline.close()
 
@@ -74,9 +96,9 @@ def build(settings: Settings) -> App:
     return App(
         settings=settings,
         ledger=Ledger(table_client(settings.ledger.connection, settings.ledger.table)),
-        containers={
-            name: container_client(datastore.connection, datastore.container)
-            for name, datastore in settings.datastores.items()
+        datastores={
+            name: Datastore(name, container_client(store.connection, store.container))
+            for name, store in settings.datastores.items()
         },
         pipelines={
             name: PublishedEndpoint(pipeline.url, pipeline.experiment, audiences[pipeline.audience], limits)

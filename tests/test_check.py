@@ -20,6 +20,7 @@ from local.workspace.seed import ENDPOINT_ID, PIPELINE_IDS
 from shared import check as checks
 from shared import identity
 from shared.check import Finding
+from shared.datastores import Datastore as Store
 from shared.identity import Tokens
 from shared.ledger import Ledger
 from shared.pipelines.base import Limits, Registered
@@ -39,6 +40,11 @@ PUBLICATION: dict[str, Any] = {
     "data_paths": [{"name": "input_data", "datastore": "archive", "path": "income"}],
     "datasets": [{"name": "labels", "datastore": "training", "path": "labels"}],
 }
+
+
+def store(container: ContainerClient) -> Store:
+    """Return the datastore `training` on another container."""
+    return Store("training", container)
 
 
 @pytest.fixture
@@ -274,7 +280,7 @@ def test_datastore_that_is_not_registered(ready: App) -> None:
     """A run would not find it: the name is the workspace's, not the container's."""
     stores = {"trainings": Datastore(container="training-data", connection="TrainingStorage")}
     other = with_settings(with_rule(ready, datastore="trainings"), datastores=stores)
-    found = checks.check(replace(other, containers={"trainings": ready.containers["training"]}))
+    found = checks.check(replace(other, datastores={"trainings": ready.datastores["training"]}))
     [fault] = faults(found)
     assert "no datastore 'trainings'" in fault.what
     assert "Register container 'training-data'" in fault.cure
@@ -321,7 +327,7 @@ def test_credential_of_a_datastore_is_not_kept() -> None:
 def test_container_that_does_not_exist(ready: App, storage: str) -> None:
     """It says which one."""
     with ContainerClient.from_connection_string(storage, "nothing-here") as container:
-        found = faults(checks.check(replace(ready, containers={"training": container})))
+        found = faults(checks.check(replace(ready, datastores={"training": store(container)})))
     assert "'nothing-here' cannot be read: 404 ContainerNotFound" in found[0].what
     assert "Make container 'nothing-here'" in found[0].cure
 
@@ -334,7 +340,7 @@ def test_account_with_a_wrong_key(ready: App, storage: str) -> None:
         ContainerClient.from_connection_string(wrong, "training-data") as container,
         TableClient.from_connection_string(wrong, "retrains") as table,
     ):
-        found = checks.check(replace(ready, containers={"training": container}, ledger=Ledger(table)))
+        found = checks.check(replace(ready, datastores={"training": store(container)}, ledger=Ledger(table)))
     blobs, ledger = faults(found)
     assert "'Storage Blob Data Owner'" in blobs.cure
     assert (ledger.where, "'Storage Table Data Contributor'" in ledger.cure) == ("ledger", True)
@@ -347,7 +353,7 @@ def test_account_that_cannot_be_reached(ready: App) -> None:
         ContainerClient.from_connection_string(nowhere, "training-data", retry_total=0) as container,
         TableClient.from_connection_string(nowhere, "retrains", retry_total=0) as table,
     ):
-        found = checks.check(replace(ready, containers={"training": container}, ledger=Ledger(table)))
+        found = checks.check(replace(ready, datastores={"training": store(container)}, ledger=Ledger(table)))
     assert [(fault.where, fault.cure) for fault in faults(found)] == [
         ("datastores.training", checks.CONNECT),
         ("ledger", checks.CONNECT),

@@ -121,7 +121,7 @@ def test_what_is_announced_one_by_one_needs_no_first_sight(app: App, workspace: 
 def test_since_in_the_rule_holds_for_events_too(app: App, workspace: LocalWorkspace) -> None:
     """What is written down is meant for every detection."""
     rule = msgspec.structs.replace(samples.RULE, since=datetime.now(UTC) + timedelta(hours=1))
-    app = App(samples.settings(rules=(rule,)), app.ledger, app.containers, app.pipelines)
+    app = App(samples.settings(rules=(rule,)), app.ledger, app.datastores, app.pipelines)
     workspace.upload("income/us/old.csv", "a\n1\n")
     [outcome] = flow.arrive(app, "training", "income/us/old.csv", Source.BLOB_EVENT)
     assert outcome.skip is not None
@@ -188,14 +188,14 @@ def test_rule_that_fails_does_not_stop_the_others(
 ) -> None:
     """The second rule's run is started; the first one's error is raised at the end, for another delivery."""
     two = msgspec.structs.replace(samples.RULE, name="second")
-    app = App(samples.settings(rules=(samples.RULE, two)), app.ledger, app.containers, app.pipelines)
+    app = App(samples.settings(rules=(samples.RULE, two)), app.ledger, app.datastores, app.pipelines)
     upload(app, workspace)
     claim = app.ledger.claim
 
-    def fails_for_the_first(request: Any, grace: timedelta) -> Any:
+    def fails_for_the_first(request: Any, grace: timedelta, endpoint: str, queued: bool) -> Any:
         if request.rule == samples.RULE.name:
             raise StorageError("Ledger table 't', claim: 503")
-        return claim(request, grace)
+        return claim(request, grace, endpoint, queued)
 
     monkeypatch.setattr(app.ledger, "claim", fails_for_the_first)
     with pytest.raises(StorageError, match="claim: 503"):

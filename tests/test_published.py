@@ -70,7 +70,7 @@ def test_published_pipeline_is_submitted_by_its_id(workspace: LocalWorkspace, en
     ]
     url = f"{workspace.pipelines}/PipelineRuns/PipelineSubmit/{pipeline['PipelineId']}"
     published = PublishedEndpoint(url, "income-retrain", endpoint.tokens, LIMITS)
-    answer = published.submit(retrain_request())
+    answer = published.submit(msgspec.structs.replace(retrain_request(), version=pipeline["PipelineId"]))
     published.close()
     [run] = workspace.control("GET", "runs")
     assert isinstance(answer, Submitted)
@@ -90,6 +90,30 @@ def test_assignments_of_each_kind() -> None:
     assert assigned("dataset")["DataSetDefinitionValueAssignments"] == {"in": {"LiteralValue": value}}
     assert assigned("string")["ParameterAssignments"] == {"x": "1", "in": "p/a.csv"}
     assert assigned("data_path")["ParameterAssignments"] == {"x": "1"}
+
+
+def test_further_data_paths_experiment_tags_and_description_of_the_request() -> None:
+    """Each path in its own map; the rule's words win over the pipeline's, but never over where the run comes from."""
+    request = msgspec.structs.replace(
+        retrain_request(),
+        data_paths=(
+            DataPath(datastore="lake", path="r.csv", parameter="rates"),
+            DataPath(datastore="lake", path="old", parameter="old", assignment="dataset"),
+            DataPath(datastore="lake", path="s.csv", parameter="text", assignment="string"),
+        ),
+        experiment="mine",
+        tags={"country": "us", "retrain.key": "forged"},
+        description="words",
+    )
+    sent = submission(request, "the-pipelines")
+    lake = {"DataStoreName": "lake"}
+    assert sent["DataPathAssignments"]["rates"] == {**lake, "RelativePath": "r.csv"}
+    assert sent["DataPathAssignments"]["input_data"]["RelativePath"] == request.data_path.path
+    assert sent["DataSetDefinitionValueAssignments"] == {"old": {"LiteralValue": {**lake, "RelativePath": "old"}}}
+    assert sent["ParameterAssignments"] == {"text": "s.csv"}
+    assert (sent["ExperimentName"], sent["Description"]) == ("mine", "words")
+    assert sent["tags"] == {**sent["Properties"], "country": "us"}
+    assert sent["Properties"]["retrain.key"] == request.key
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 409, 422])
@@ -260,7 +284,8 @@ def test_limits_leave_a_fifth_of_the_grace() -> None:
     """After the grace period nobody may still be sending, or an absent run could not be called absent."""
     for grace in (timedelta(seconds=5), timedelta(minutes=1), timedelta(hours=1)):
         limits = Limits.within(grace)
-        longest = limits.begin_s + limits.retry_s + limits.connect_s + limits.read_s
+        longest = limits.begin_s + limits.connect_s + limits.read_s
+        assert limits.retry_s < limits.begin_s
         assert longest <= grace.total_seconds() * 0.8 + 1e-9
 
 

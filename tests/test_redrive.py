@@ -9,6 +9,7 @@ import pytest
 
 from shared import flow
 from shared.arrival import Source
+from shared.datastores import Datastore
 from shared.errors import ConflictError, NotFoundError, RetrainError, StorageError
 from shared.ledger import Entry, State
 from shared.outcome import Outcome
@@ -37,7 +38,7 @@ def dead(app: App, monkeypatch: pytest.MonkeyPatch, path: str = PATH) -> Entry:
         raise StorageError(f"Properties of {path!r} in datastore 'training': 403 AuthorizationFailure")
 
     with monkeypatch.context() as patch:
-        patch.setattr(flow, "look", fails)
+        patch.setattr(Datastore, "look", fails)
         flow.bury(app, "training", path, "", datetime.now(UTC))
     [entry] = [entry for entry in app.ledger.history("income-files", 10) if entry.state == State.DEAD]
     return entry
@@ -106,7 +107,7 @@ def test_poison_that_cannot_even_be_written_down_stays_in_its_queue(app: App, mo
     def fails(*_: object, **__: object) -> Any:
         raise StorageError("Ledger table 't', bury: 503")
 
-    monkeypatch.setattr(flow, "look", fails)
+    monkeypatch.setattr(Datastore, "look", fails)
     monkeypatch.setattr(app.ledger, "bury", fails)
     with pytest.raises(StorageError):
         flow.bury(app, "training", PATH, "", datetime.now(UTC))
@@ -129,7 +130,7 @@ def test_redrive_goes_to_the_version_that_is_pinned_now(app: App, workspace: Loc
     entry = refused(app, workspace)
     pipeline = msgspec.structs.replace(app.settings.pipelines["income"], version="0")
     settings = msgspec.structs.replace(app.settings, pipelines={"income": pipeline})
-    flow.redrive(App(settings, app.ledger, app.containers, app.pipelines), entry.key)
+    flow.redrive(App(settings, app.ledger, app.datastores, app.pipelines), entry.key)
     [run] = runs(workspace)
     assert run["version"] == "0"
 
@@ -197,7 +198,7 @@ def test_blob_that_was_overwritten_since_is_not_redriven(app: App, workspace: Lo
 def test_blob_that_was_deleted_since_is_not_redriven(app: App, workspace: LocalWorkspace) -> None:
     """It says which blob is missing where."""
     entry = refused(app, workspace)
-    app.containers["training"].delete_blob(PATH)
+    app.datastores["training"].container.delete_blob(PATH)
     with pytest.raises(NotFoundError, match="no blob 'income/us/a"):
         flow.redrive(app, entry.key)
 

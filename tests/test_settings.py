@@ -149,6 +149,71 @@ def test_urls_that_are_no_rest_endpoint_are_refused(tmp_path: Path, url: str) ->
     assert "expected" in fault
 
 
+RICH = """
+ignore = ["**/_*"]
+case_sensitive = false
+min_bytes = 1
+max_bytes = 1_000_000
+metadata = { stage = "%STAGE%" }
+data_paths = [{ parameter = "rates", path = "rates/{stem}/{last_modified:%Y%m%d}.csv" }]
+parameters = { day = "{last_modified:%Y%m%d}", of = "%STAGE%", both = "{{%STAGE%}}-{name}" }
+experiment = "income-%STAGE%"
+tags = { file = "{name}" }
+description = "{path}"
+max_active = 1
+when_busy = "latest"
+daily_cap = 3
+since = 2026-01-01T00:00:00Z
+"""
+
+
+def test_rule_with_everything_is_read(tmp_path: Path) -> None:
+    """App settings go into any text, but not into the braces of a template, where `%` belongs to the form."""
+    file = tmp_path / "retrain.toml"
+    file.write_text(SHIPPED + RICH)
+    [rule] = settings.load(file, {**ENVIRON, "STAGE": "final"}).rules
+    assert rule.parameters == {"day": "{last_modified:%Y%m%d}", "of": "final", "both": "{{final}}-{name}"}
+    assert (rule.metadata, rule.experiment, rule.when_busy) == ({"stage": "final"}, "income-final", "latest")
+    assert rule.data_paths[0].path == "rates/{stem}/{last_modified:%Y%m%d}.csv"
+
+
+def test_faults_in_the_parts_of_a_rule_hide_none_in_the_others(tmp_path: Path) -> None:
+    """Each with its place: in a nested table, in one of several, in a template, in what refers to another key."""
+    text = (
+        SHIPPED.replace('path = "income/**/*.csv"', 'path = "income/{c}/{c:int}.csv"')
+        .replace('grain = "file"', 'grain = "folder"')
+        .replace("parameters", "parameters_")
+        + 'settle = { quiet = "5 min", marker = "a/b" }\n'
+        + 'data_paths = [{ parameter = "p", path = "x" }, { path = 3, datastore = "no such" }]\n'
+        + 'ignore = ["a", "/b"]\nparameters = { x = "{y", z = 1 }\ndescription = "{name:uper}"\n'
+        + 'tags = { a = "{c!r}" }\nwhen_busy = "later"\nmin_bytes = -1\nmax_active = 0\n'
+    )
+    found = "\n".join(faults(tmp_path, text))
+    for where in [
+        "rules[0] (income-files).path: 'income/{c}/{c:int}.csv': segment 3, '{c:int}.csv': captures 'c' a second time",
+        "rules[0] (income-files).settle.quiet: Expected `str` matching regex",
+        "value '5 min'; expected a number and a unit (s, m, h, d), such as '10m'",
+        "rules[0] (income-files).data_paths[1].parameter: missing",
+        "rules[0] (income-files).data_paths[1].path: Expected `str`",
+        "rules[0] (income-files).data_paths[1].datastore: Expected `str`",
+        "rules[0] (income-files).ignore[1]: '/b': starts with a slash",
+        "rules[0] (income-files).parameters: Expected `str`, got `int` - at `$[...]`",
+        "rules[0] (income-files).tags.a: '{c!r}': '!r' has no meaning here",
+        "rules[0] (income-files).when_busy: Invalid enum value 'later'",
+        "rules[0] (income-files).min_bytes: Expected `int` >= 0",
+        "rules[0] (income-files).max_active: Expected `int` >= 1",
+    ]:
+        assert where in found
+    assert "settle: missing" not in found
+    assert "settle.marker" not in found  # of a table with a fault nothing further is said
+
+
+def test_setting_that_is_not_there_is_one_fault_wherever_it_stands(tmp_path: Path) -> None:
+    """Also deep in a table: nothing is said twice."""
+    [fault] = faults(tmp_path, SHIPPED + 'parameters = { a = "%STAGE%" }\n')
+    assert "rules[0].parameters.a: the app setting 'STAGE' is not set" in fault
+
+
 @pytest.mark.parametrize("text", ["", "10", "m", "-1m", "1.5h", "1w"])
 def test_durations_that_are_none(text: str) -> None:
     """A number and a unit, or an error that says so."""

@@ -9,8 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared import flow
+from shared import datastores, flow
 from shared.arrival import Source
+from shared.datastores import Datastore
 from shared.errors import StorageError
 from shared.ledger import Entry, State
 from shared.pipelines.base import NotAccepted
@@ -33,8 +34,8 @@ def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
 def empty_container(app: App, workspace: LocalWorkspace) -> None:
     """No blob of another test is taken for a missed arrival."""
     workspace.upload("x", "x")
-    for name in list(app.containers["training"].list_blob_names()):
-        app.containers["training"].delete_blob(name)
+    for name in list(app.datastores["training"].container.list_blob_names()):
+        app.datastores["training"].container.delete_blob(name)
     app.prepare()
 
 
@@ -69,7 +70,7 @@ def with_policy(app: App, on_uncertain: str) -> App:
     """Return the app with another `on_uncertain`."""
     pipeline = msgspec.structs.replace(app.settings.pipelines["income"], on_uncertain=on_uncertain)
     settings = msgspec.structs.replace(app.settings, pipelines={"income": pipeline})
-    return App(settings, app.ledger, app.containers, app.pipelines)
+    return App(settings, app.ledger, app.datastores, app.pipelines)
 
 
 def seen_to_give_keys_back(app: App, workspace: LocalWorkspace) -> None:
@@ -130,7 +131,7 @@ def test_lost_submission_is_sent_again_once_that_is_safe(
     seen_to_give_keys_back(app, workspace)
     entry = arrive(app, workspace, {"kind": "drop"})
     if after_restart:  # what was learned is in the ledger, not in a process
-        app = App(app.settings, app.ledger, app.containers, app.pipelines)
+        app = App(app.settings, app.ledger, app.datastores, app.pipelines)
     flow.tick(app)
     assert now_at(app, entry).state == State.UNCERTAIN
     later(app, GRACE + timedelta(seconds=1))
@@ -336,7 +337,7 @@ def test_search_in_a_long_listing_goes_on_in_the_next_tick(
     for number in range(7):
         workspace.upload(f"income/us/{number}.csv", "a\n1\n")
     monkeypatch.setattr(flow, "PAGES", 1)
-    monkeypatch.setattr(flow, "PAGE", 2)
+    monkeypatch.setattr(datastores, "PAGE", 2)
     later(app, timedelta(minutes=2))
     counts = []
     for _ in range(4):
@@ -358,7 +359,7 @@ def test_search_finds_nothing_that_is_older_than_the_rule(app: App, workspace: L
 def test_container_that_is_not_there_yet(app: App, workspace: LocalWorkspace, log: pytest.LogCaptureFixture) -> None:
     """Nothing to find, and nothing to complain about."""
     with container_client("TrainingStorage", "not-there-yet") as container:
-        flow.tick(App(app.settings, app.ledger, {"training": container}, app.pipelines))
+        flow.tick(App(app.settings, app.ledger, {"training": Datastore("training", container)}, app.pipelines))
     assert "failed" not in log.text
 
 

@@ -67,10 +67,10 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         """Return the URL to submit to, pinned.
 
         An endpoint's version goes in twice, as path segment and as query: so does the SDK, whose comment says that
-        the service wants both. A published pipeline is a version by itself.
+        the service wants both. A published pipeline is a version by itself: its id is the version.
         """
         if self.kind == "published_pipeline":
-            return self.api(f"PipelineRuns/PipelineSubmit/{self.id}")
+            return self.api(f"PipelineRuns/PipelineSubmit/{quote(version, safe='')}")
         pinned = quote(version, safe="")
         return self.api(f"PipelineRuns/PipelineEndpointSubmit/Id/{self.id}/{pinned}?pipelineVersion={pinned}")
 

@@ -3,13 +3,15 @@
 Never raises for an outcome: the four answers below are all there is.
 """
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import msgspec
 
 from shared.errors import EndpointError
+from shared.pipelines.address import Address
 from shared.rules import Assignment, RetrainRequest
 
 
@@ -119,25 +121,42 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     still be sending, or a submission that is found nowhere could not be said to be absent."""
 
     begin_s: float
-    """From the row's `sending` to the request: a worker that was stopped for longer does not send any more."""
+    """From the row's `sending` to the last request: a worker that stood still for longer does not send any more."""
+    retry_s: float
+    """For repeating, within that, what surely was not accepted."""
     connect_s: float
     read_s: float
     """For the answer: the service may take many seconds; what has none after a minute is settled by looking."""
-    retry_s: float
-    """For repeating what surely was not accepted."""
 
     @classmethod
     def within(cls, grace: timedelta) -> Self:
-        """Return limits whose sum stays below `grace`; a fifth of it remains for clocks that differ."""
+        """Return limits that end within four fifths of `grace`; the rest remains for clocks that differ."""
         share = grace.total_seconds() / 5
-        return cls(begin_s=min(60, share), connect_s=min(5, share), read_s=min(60, share), retry_s=min(15, share))
+        return cls(begin_s=min(60, share * 2), retry_s=min(15, share), connect_s=min(5, share), read_s=min(60, share))
+
+
+class Preview(msgspec.Struct, frozen=True, kw_only=True):
+    """A submission as it would be sent."""
+
+    method: str
+    url: str
+    body: dict[str, Any]
 
 
 class Pipeline(Protocol):
     """An endpoint at a pinned version. Reading raises EndpointError."""
 
-    def submit(self, request: RetrainRequest) -> Answer:
-        """Send the submission once, or again where it surely was not accepted."""
+    @property
+    def address(self) -> Address:
+        """Where it is."""
+        ...
+
+    def submit(self, request: RetrainRequest, in_time: Callable[[], bool] = ...) -> Answer:
+        """Send the submission once, or again where it surely was not accepted; never once `in_time` is false."""
+        ...
+
+    def preview(self, request: RetrainRequest) -> Preview:
+        """Return what `submit` would send, without the token."""
         ...
 
     def run(self, run_id: str) -> Run:
@@ -152,8 +171,8 @@ class Pipeline(Protocol):
         """List the runs of the pinned version."""
         ...
 
-    def search(self, key: str) -> Run | None:
-        """Look for our key in run history."""
+    def search(self, key: str, experiment: str = "") -> Run | None:
+        """Look for our key in run history, in `experiment` where the request has one of its own."""
         ...
 
     def pinned(self, version: str) -> str:

@@ -6,10 +6,11 @@ Sources: the client that azureml-pipeline-core generates for this API (paths, ca
 article "Trigger a run of an ML pipeline" (assignments), and azureml-core (run history and its filters).
 """
 
-import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from http.cookiejar import DefaultCookiePolicy
 from typing import Any
 from urllib.parse import quote
 
@@ -27,6 +28,7 @@ from shared.pipelines.base import (
     Described,
     Limits,
     NotAccepted,
+    Preview,
     ReadError,
     Refused,
     Registered,
@@ -40,6 +42,7 @@ from shared.rules import RetrainRequest
 READ_LIMITS = (5, 30)
 # At most this many sendings of what surely was not accepted; the time for them is in Limits.
 ATTEMPTS = 4
+LONGEST_PAUSE_S = 86_400
 
 
 class PublishedEndpoint:
@@ -48,30 +51,35 @@ class PublishedEndpoint:
     def __init__(self, url: str, experiment: str, tokens: Tokens, limits: Limits) -> None:
         """Submit to `url` (the REST endpoint) under `experiment`, with bearer tokens from `tokens`."""
         self.address, self.experiment, self.tokens, self.limits = Address.parse(url), experiment, tokens, limits
-        self._local, self._sessions = threading.local(), list[requests.Session]()
+        self._session = _session()
         self._pins = dict[str, str]()
 
     def close(self) -> None:
-        """Give back the connections of all threads."""
-        for session in self._sessions:
-            session.close()
+        """Give back all connections."""
+        self._session.close()
 
-    def submit(self, request: RetrainRequest) -> Answer:
+    def submit(self, request: RetrainRequest, in_time: Callable[[], bool] = lambda: True) -> Answer:
         """POST the submission. Every outcome is an Answer; nothing is raised for one.
 
         What surely was not accepted is sent again a few times, after the pause that the service asks for; a pause
-        that does not fit is left to the timer.
+        that does not fit is left to the timer. `in_time` is asked right before each POST: a token, a pause or the
+        whole machine may have taken so long that somebody else is sending by now.
         """
         content = msgspec.json.encode(wire.submission(request, self.experiment))
         try:
             for attempt in stamina.retry_context(on=self._pause, attempts=ATTEMPTS, timeout=self.limits.retry_s):
                 with attempt:
-                    answer = self._send(request.version, content)
+                    answer = self._send(request.version, content, in_time)
                     if isinstance(answer, NotAccepted):
                         raise _NotAcceptedError(answer)
         except _NotAcceptedError as error:
             return error.answer
         return answer
+
+    def preview(self, request: RetrainRequest) -> Preview:
+        """Return what `submit` would send."""
+        url = self.address.submit_url(request.version)
+        return Preview(method="POST", url=url, body=wire.submission(request, self.experiment))
 
     def _pause(self, error: Exception) -> bool | float:
         """Tell stamina whether to send again, and after how many seconds (True: its own growing pause)."""
@@ -80,7 +88,7 @@ class PublishedEndpoint:
         pause = error.answer.retry_after.total_seconds()
         return pause if pause < self.limits.retry_s else False
 
-    def _send(self, version: str, content: bytes) -> Answer:
+    def _send(self, version: str, content: bytes, in_time: Callable[[], bool]) -> Answer:
         """Send once; on 401 once more with a fresh token, since one may end early (rotation, clocks)."""
         for fresh in (False, True):
             if fresh:
@@ -89,8 +97,10 @@ class PublishedEndpoint:
                 token = self.tokens.get()
             except EndpointError as error:
                 return NotAccepted(reason=str(error))
+            if not in_time():
+                return NotAccepted(reason="This worker stood still for too long before it could send.")
             try:
-                response = self._session().post(
+                response = self._session.post(
                     self.address.submit_url(version),
                     data=content,
                     headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
@@ -139,10 +149,11 @@ class PublishedEndpoint:
         response = self._read("GET", self.address.api(f"PipelineRuns/Pipeline/{self.pinned(version)}"))
         return [self._told(run) for run in wire.runs(response.content)]
 
-    def search(self, key: str) -> Run | None:
+    def search(self, key: str, experiment: str = "") -> Run | None:
         """Look for `key` among the tags and properties in run history (POST runs:query)."""
+        experiment = quote(experiment or self.experiment, safe="")
         query = {"filter": f'(Tags/{wire.KEY} eq "{key}" or Properties/{wire.KEY} eq "{key}")', "top": 1}
-        response = self._read("POST", self.address.history(f"experiments/{self.experiment}/runs:query"), query)
+        response = self._read("POST", self.address.history(f"experiments/{experiment}/runs:query"), query)
         if response.status_code == HTTPStatus.NOT_FOUND or not (found := wire.history_page(response.content)):
             return None  # no such run; or no such experiment yet, which the first run makes
         return self.run(found[0].run_id)
@@ -150,7 +161,7 @@ class PublishedEndpoint:
     def pinned(self, version: str) -> str:
         """Return the published pipeline that `version` stands for (GET PipelineEndpoints/Id/{id}); read once."""
         if self.address.kind == "published_pipeline":
-            return self.address.id
+            return version
         if version not in self._pins:
             response = self._read("GET", self.address.api(f"PipelineEndpoints/Id/{self.address.id}"))
             self._pins |= wire.versions(response.content)
@@ -206,7 +217,7 @@ class PublishedEndpoint:
                 self.tokens.forget()
             headers = {"Authorization": f"Bearer {self.tokens.get()}"}
             try:
-                response = self._session().request(
+                response = self._session.request(
                     method, url, json=data, headers=headers, timeout=READ_LIMITS, allow_redirects=False
                 )
             except requests.RequestException as error:
@@ -217,18 +228,16 @@ class PublishedEndpoint:
             return response
         raise ReadError(f"{method} {url}: {response.status_code} {wire.error(response)}", response.status_code)
 
-    def _session(self) -> requests.Session:
-        """Return this thread's session: connections are kept, and the library sends nothing twice by itself."""
-        if not hasattr(self._local, "session"):
-            session = requests.Session()
-            session.mount("https://", HTTPAdapter(max_retries=0))
-            session.mount("http://", HTTPAdapter(max_retries=0))
-            session.trust_env = False  # no credentials from a .netrc in place of the token
-            self._local.session = session
-            self._sessions.append(session)
-        session = self._local.session
-        assert isinstance(session, requests.Session)
-        return session
+
+def _session() -> requests.Session:
+    """Return a session that threads share: it keeps connections, and nothing else from one request to the next."""
+    session = requests.Session()
+    for scheme in ("https://", "http://"):
+        # The library sends nothing twice by itself.
+        session.mount(scheme, HTTPAdapter(max_retries=0, pool_maxsize=32))
+    session.trust_env = False  # no credentials from a .netrc in place of the token
+    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return session
 
 
 class _NotAcceptedError(Exception):
@@ -240,15 +249,20 @@ class _NotAcceptedError(Exception):
 
 
 def retry_after(response: requests.Response, now: datetime | None = None) -> timedelta | None:
-    """Return how long the service asks to wait: seconds or a date (RFC 9110, 10.2.3); None when it does not say."""
+    """Return how long the service asks to wait: seconds or a date (RFC 9110, 10.2.3); None when it does not say.
+
+    At most a day: what asks for longer is asked again then.
+    """
     value = response.headers.get("Retry-After", "")
     try:
         if value.isdecimal():
-            return timedelta(seconds=int(value))
+            return timedelta(seconds=min(int(value), LONGEST_PAUSE_S))
         when = parsedate_to_datetime(value)
-    except (ValueError, OverflowError):
+    except ValueError:
         return None
-    return max(timedelta(), when - (now or datetime.now(UTC)))
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)  # "-0000": a time in UTC, of unknown zone
+    pause = (when - (now or datetime.now(UTC))).total_seconds()
+    return timedelta(seconds=min(max(pause, 0), LONGEST_PAUSE_S))
 
 
 def _never_connected(error: requests.ConnectionError) -> bool:

@@ -30,26 +30,28 @@ PHASES = {
 def submission(request: RetrainRequest, experiment: str) -> dict[str, Any]:
     """Return the submission (PipelineSubmissionInfo); all parameter values are strings.
 
-    The key goes into `tags` and `Properties`, because which of them the service gives back is not documented.
+    `experiment` is the pipeline's, for a request without its own. The key goes into `tags` and `Properties`, because
+    which of them the service gives back is not documented; no tag of the rule can take its place.
     """
     notes = {KEY: request.key, RULE: request.rule, ATTEMPT: str(request.attempt)}
-    path = request.data_path
+    arrived = f"{request.rule}: {request.data_path.datastore}/{request.data_path.path}"
     data: dict[str, Any] = {
-        "ExperimentName": experiment,
-        "Description": f"{request.rule}: {path.datastore}/{path.path}"[:5000],
+        "ExperimentName": request.experiment or experiment,
+        "Description": (request.description or arrived)[:5000],
         "RunSource": "API",
         "ParameterAssignments": dict(request.parameters),
-        "tags": notes,
+        "tags": {**request.tags, **notes},
         "Properties": notes,
     }
-    value = {"DataStoreName": path.datastore, "RelativePath": path.path}
-    match path.assignment:
-        case "data_path":
-            data["DataPathAssignments"] = {path.parameter: value}
-        case "dataset":
-            data["DataSetDefinitionValueAssignments"] = {path.parameter: {"LiteralValue": value}}
-        case "string":
-            data["ParameterAssignments"][path.parameter] = path.path
+    for path in (request.data_path, *request.data_paths):
+        value = {"DataStoreName": path.datastore, "RelativePath": path.path}
+        match path.assignment:
+            case "data_path":
+                data.setdefault("DataPathAssignments", {})[path.parameter] = value
+            case "dataset":
+                data.setdefault("DataSetDefinitionValueAssignments", {})[path.parameter] = {"LiteralValue": value}
+            case "string":
+                data["ParameterAssignments"][path.parameter] = path.path
     return data
 
 
