@@ -206,7 +206,7 @@ class Ledger:
                 row = self.get(request.key, [request.rule])
                 if row is None:  # the connection broke, and nothing was written
                     raise
-                # Where the answer was lost (the SDK repeats some requests) the row that is in the way is our own.
+                # Where an answer was lost and the SDK has repeated the request, the row in the way is our own.
                 return Claimed(row) if row.entry == entry else Taken(row)
         return Claimed(Row(entry=entry, history_etag=etags[0]["etag"], open_etag=etags[1]["etag"]))
 
@@ -319,7 +319,7 @@ class Ledger:
                 if isinstance(error, HttpResponseError) and error.status_code not in (404, 412):
                     raise
                 current = self.get(entry.key, [entry.rule])
-                if current is not None and current == row:  # the connection broke, and nothing was written
+                if not isinstance(error, HttpResponseError) and current == row:  # it broke before anything was written
                     raise
                 if current is not None and current.entry == entry:  # ours: the answer to an earlier try was lost
                     return current

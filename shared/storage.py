@@ -8,11 +8,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import requests
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import AzureError, HttpResponseError
 from azure.core.pipeline.policies import RetryPolicy
+from azure.core.pipeline.transport import RequestsTransport
 from azure.data.tables import TableClient
 from azure.storage.blob import ContainerClient, ExponentialRetry
+from requests.adapters import HTTPAdapter
 
 from shared import identity
 from shared.errors import ConfigurationError, StorageError
@@ -25,6 +28,7 @@ def container_client(connection: str, container: str, environ: Mapping[str, str]
     """Return a client for a container; nothing is sent yet. Raises ConfigurationError when the connection has gaps."""
     options: dict[str, Any] = {
         **_TIMEOUTS,
+        "transport": _transport(),
         # Three retries within about 5 s: what lasts longer is for the caller, who comes again.
         "retry_policy": ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=3),
     }
@@ -36,7 +40,8 @@ def container_client(connection: str, container: str, environ: Mapping[str, str]
 
 def table_client(connection: str, table: str, environ: Mapping[str, str] = os.environ) -> TableClient:
     """Return a client for a table; nothing is sent yet. Raises ConfigurationError when the connection has gaps."""
-    options: dict[str, Any] = {**_TIMEOUTS, "retry_policy": RetryPolicy(retry_total=3, retry_backoff_factor=0.5)}
+    options: dict[str, Any] = {**_TIMEOUTS, "transport": _transport()}
+    options["retry_policy"] = _TableRetries(retry_total=3, retry_backoff_factor=0.5)
     if text := _setting(connection, environ):
         return TableClient.from_connection_string(text, table, **options)
     url, credential = _by_identity(connection, "table", environ)
@@ -55,6 +60,23 @@ def storage_errors(doing: str) -> Iterator[None]:
         raise StorageError(
             f"{doing}: {status}{getattr(code, 'value', code) or type(error).__name__}: {text}"
         ) from error
+
+
+class _TableRetries(RetryPolicy[Any, Any]):
+    """Repeats writes too when a connection breaks: the ledger's are conditional, and recognise their own rows."""
+
+    def configure_retries(self, options: dict[str, Any]) -> dict[str, Any]:
+        """Return the settings for one request."""
+        options.setdefault("retry_on_methods", frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"}))
+        return super().configure_retries(options)
+
+
+def _transport() -> RequestsTransport:
+    """Return a transport with a connection for each thread that may use it: the worker's and the timer's."""
+    session = requests.Session()
+    for scheme in ("https://", "http://"):
+        session.mount(scheme, HTTPAdapter(max_retries=0, pool_maxsize=32))
+    return RequestsTransport(session=session, session_owner=True)
 
 
 def _setting(connection: str, environ: Mapping[str, str]) -> str | None:

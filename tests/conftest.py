@@ -54,3 +54,12 @@ def app(storage: str, workspace: "LocalWorkspace", monkeypatch: pytest.MonkeyPat
     made.ledger.table.delete_table()
     made.close()
     identity.credential.cache_clear()
+
+
+@pytest.fixture
+def empty_container(app: App, workspace: "LocalWorkspace") -> None:
+    """The container `training-data` is there and empty: no blob of another test is taken for a missed arrival."""
+    workspace.upload("x", "x")
+    container = app.datastores["training"].container
+    for name in list(container.list_blob_names()):
+        container.delete_blob(name)

@@ -40,12 +40,8 @@ class Clock:
 
 
 @pytest.fixture
-def clock(app: App, workspace: LocalWorkspace) -> Clock:
-    """The app's clock; the container is empty, so that nothing is taken for missed."""
-    workspace.upload("x", "x")
-    container = app.datastores["training"].container
-    for name in list(container.list_blob_names()):
-        container.delete_blob(name)
+def clock(app: App, empty_container: None) -> Clock:
+    """The app's clock; nothing of other tests is taken for missed."""
     app.prepare()
     app.ledger.now = made = Clock()
     return made

@@ -15,6 +15,8 @@ from shared.wiring import App
 from tests import samples
 from tests.fixtures_workspace import LocalWorkspace
 
+pytestmark = pytest.mark.usefixtures("empty_container")
+
 
 def limited(app: App, **limits: Any) -> App:
     """Return the app with limits on its rule."""

@@ -23,13 +23,7 @@ from tests.fixtures_workspace import LocalWorkspace
 ROOT = Path(__file__).parent.parent
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
-
-@pytest.fixture(autouse=True)
-def empty_container(app: App, workspace: LocalWorkspace) -> None:
-    """The container holds what the test puts there."""
-    workspace.upload("x", "x")
-    for name in list(app.datastores["training"].container.list_blob_names()):
-        app.datastores["training"].container.delete_blob(name)
+pytestmark = pytest.mark.usefixtures("empty_container")
 
 
 def call(path: str, **changes: Any) -> Call:

@@ -109,16 +109,7 @@ def test_end_of_waiting(on_max_wait: str, kind: type) -> None:
 
 
 @pytest.fixture
-def app(app: App, workspace: LocalWorkspace) -> App:
-    """The app, and an empty container: no blob of another test is taken for a missed arrival."""
-    workspace.upload("x", "x")
-    for name in list(app.datastores["training"].container.list_blob_names()):
-        app.datastores["training"].container.delete_blob(name)
-    return app
-
-
-@pytest.fixture
-def folders(app: App) -> App:
+def folders(app: App, empty_container: None) -> App:
     """The app with a rule that takes folders after a minute of quiet."""
     return with_settle(app, quiet="1m")
 
@@ -219,7 +210,7 @@ def test_file_that_comes_while_the_folder_is_started_on_is_in_the_next_run(
     assert len(paths(workspace)) == 2
 
 
-def test_marker_starts_the_folder_without_the_timer(app: App, workspace: LocalWorkspace) -> None:
+def test_marker_starts_the_folder_without_the_timer(app: App, empty_container: None, workspace: LocalWorkspace) -> None:
     """An empty marker is a marker; the data is what lies beside it."""
     marked = with_settle(app, marker="_SUCCESS")
     put(marked, workspace, "income/fr/a.csv")
@@ -230,7 +221,7 @@ def test_marker_starts_the_folder_without_the_timer(app: App, workspace: LocalWo
     assert paths(workspace) == ["income/fr"]
 
 
-def test_folder_that_is_given_up_says_so(app: App, workspace: LocalWorkspace) -> None:
+def test_folder_that_is_given_up_says_so(app: App, empty_container: None, workspace: LocalWorkspace) -> None:
     """A dead row with what was missing; an operator may redrive it."""
     marked = with_settle(app, marker="_SUCCESS", max_wait="1h", on_max_wait="give_up")
     put(marked, workspace, "income/it/a.csv")
@@ -264,7 +255,7 @@ def test_folder_that_was_emptied_starts_nothing(folders: App, workspace: LocalWo
     assert folders.ledger.folders("income-files") == []
 
 
-def test_manifest_is_read_and_waited_for(app: App, workspace: LocalWorkspace) -> None:
+def test_manifest_is_read_and_waited_for(app: App, empty_container: None, workspace: LocalWorkspace) -> None:
     """The one blob that the app reads."""
     listed = with_settle(app, manifest="files.txt")
     put(listed, workspace, "income/es/a.csv")

@@ -22,21 +22,14 @@ from tests.fixtures_workspace import LocalWorkspace
 
 GRACE = timedelta(minutes=10)  # of the settings that the tests use
 
+pytestmark = pytest.mark.usefixtures("empty_container")
+
 
 @pytest.fixture(autouse=True)
 def log(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
     """The application's own log."""
     with caplog.at_level(logging.INFO, "retrain"):
         yield caplog
-
-
-@pytest.fixture(autouse=True)
-def empty_container(app: App, workspace: LocalWorkspace) -> None:
-    """No blob of another test is taken for a missed arrival."""
-    workspace.upload("x", "x")
-    for name in list(app.datastores["training"].container.list_blob_names()):
-        app.datastores["training"].container.delete_blob(name)
-    app.prepare()
 
 
 def later(app: App, by: timedelta) -> None:

@@ -20,6 +20,7 @@ import stamina
 from requests.adapters import HTTPAdapter
 
 from shared.errors import EndpointError
+from shared.events import log
 from shared.identity import Tokens
 from shared.pipelines import wire
 from shared.pipelines.address import Address
@@ -43,6 +44,10 @@ READ_LIMITS = (5, 30)
 # At most this many sendings of what surely was not accepted; the time for them is in Limits.
 ATTEMPTS = 4
 LONGEST_PAUSE_S = 86_400
+
+
+# What it would log of its own says neither key nor reason; `submit` does.
+stamina.instrumentation.set_on_retry_hooks([])
 
 
 class PublishedEndpoint:
@@ -71,6 +76,7 @@ class PublishedEndpoint:
                 with attempt:
                     answer = self._send(request.version, content, in_time)
                     if isinstance(answer, NotAccepted):
+                        log("not_accepted", key=request.key, sending=attempt.num, reason=answer.reason)
                         raise _NotAcceptedError(answer)
         except _NotAcceptedError as error:
             return error.answer
