@@ -20,6 +20,7 @@ from shared import plan as plans
 from shared.calls import Call
 from shared.errors import RetrainError
 from shared.ledger import Entry
+from shared.rulecheck import example_faults
 from shared.settings import duration
 from shared.views import view
 from shared.wiring import App
@@ -93,6 +94,8 @@ def plan(paths: tuple[str, ...], datastore: str | None, since: timedelta | None,
     Nothing is claimed or sent. A path that is not there is taken as if it came now.
     """
     app = wiring.app()
+    for text in (f"rules.{rule.name}: {text}" for rule in app.settings.rules for text in example_faults(rule)):
+        click.secho(f"an example does not hold: {text}", fg="yellow", err=True)
     name = datastore or _only_datastore(app)
     if paths:
         planned = [item for path in paths for item in plans.plan_call(app, Call(path=path, datastore=name))]

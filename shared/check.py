@@ -17,7 +17,8 @@ from shared.errors import ConfigurationError, EndpointError, StorageError
 from shared.pipelines.address import Address
 from shared.pipelines.base import Described, Input, ReadError, Registered
 from shared.pipelines.base import Pipeline as Endpoint
-from shared.rules import Rule
+from shared.rulecheck import example_faults
+from shared.rules import DataPathParameter, FurtherDataPath, Rule
 from shared.settings import Pipeline, Settings
 from shared.storage import storage_errors
 from shared.wiring import App
@@ -76,6 +77,11 @@ def offline(settings: Settings) -> list[Finding]:
         for rule in settings.rules
         for name, value in rule.parameters.items()
         if len(value.splitlines()) > 1
+    ]
+    found += [
+        Finding("fault", f"rules.{rule.name}", text, "Either the rule or its example is wrong: mend the one that is.")
+        for rule in settings.rules
+        for text in example_faults(rule)
     ]
     used = {rule.pipeline for rule in settings.rules}
     unused = [f"pipelines.{name}" for name in settings.pipelines if name not in used]
@@ -153,36 +159,48 @@ def _history(name: str, endpoint: Endpoint) -> list[Finding]:
 
 def _parameters(rule: Rule, inputs: Collection[Input]) -> list[Finding]:
     """Is every parameter that the rule gives one of the pipeline's, in the right map; and does it give all it must?"""
-    where, table = f"rules.{rule.name}", f"rules.{rule.name}.data_path"
-    wanted = rule.data_path
-    found = []
-    takers = [known for known in inputs if known.name == wanted.parameter]
-    if not takers:
-        found.append(_unknown(table, wanted.parameter, inputs, "parameter"))
-    elif wanted.assignment not in [taker.assignment for taker in takers]:
-        right = takers[0].assignment
-        what = f"{wanted.parameter!r} is {PUBLISHED_AS[right]}, but is given as {PUBLISHED_AS[wanted.assignment]}"
-        found.append(Finding("fault", table, what, f'Write assignment = "{right}" in data_path.'))
-    for taker in takers:
-        if taker.datastore is not None and taker.datastore != rule.datastore:
-            what = f"its default is on datastore {taker.datastore!r}, the rule's is {rule.datastore!r}"
-            cure = "Nothing to do if the pipeline may read both; else make the rule for the other datastore."
-            found.append(Finding("warning", table, what, cure))
+    where, found = f"rules.{rule.name}", list[Finding]()
+    paths: list[tuple[str, DataPathParameter | FurtherDataPath, str]] = []
+    paths.append((f"{where}.data_path", rule.data_path, rule.datastore))
+    paths += [(f"{where}.data_paths", path, path.datastore or rule.datastore) for path in rule.data_paths]
+    for table, path, datastore in paths:
+        found += _path(table, path, datastore, inputs)
     for name, value in rule.parameters.items():
         found += _plain(f"{where}.parameters.{name}", name, value, inputs)
-    given = {wanted.parameter, *rule.parameters}
+    given = [*(path.parameter for _, path, _ in paths), *rule.parameters]
     for known in inputs:
         if known.required and known.name not in given:
             what = f"it does not give {known.name!r}, {PUBLISHED_AS[known.assignment]} that the pipeline requires"
             cure = (
                 f"Add it to the rule's parameters: {known.name} = ..."
                 if known.assignment == "string"
-                else "Publish the pipeline with a default for it: a rule gives one path only."
+                else "Add it to the rule's data_paths, or publish the pipeline with a default for it."
             )
             found.append(Finding("fault", where, what, cure))
     if sound(found):
-        names = ", ".join([wanted.parameter, *rule.parameters])
-        found.insert(0, Finding("ok", where, f"gives {names}: all of them the pipeline's, and all that it requires"))
+        found.insert(
+            0, Finding("ok", where, f"gives {', '.join(given)}: all of them the pipeline's, and all that it requires")
+        )
+    return found
+
+
+def _path(
+    table: str, wanted: DataPathParameter | FurtherDataPath, datastore: str, inputs: Collection[Input]
+) -> list[Finding]:
+    """Is there a parameter of this name that takes a path, and in the map that the rule says?"""
+    takers = [known for known in inputs if known.name == wanted.parameter]
+    if not takers:
+        return [_unknown(table, wanted.parameter, inputs, "parameter")]
+    found = []
+    if wanted.assignment not in [taker.assignment for taker in takers]:
+        right = takers[0].assignment
+        what = f"{wanted.parameter!r} is {PUBLISHED_AS[right]}, but is given as {PUBLISHED_AS[wanted.assignment]}"
+        found.append(Finding("fault", table, what, f'Write assignment = "{right}" there.'))
+    for taker in takers:
+        if taker.datastore is not None and taker.datastore != datastore:
+            what = f"its default is on datastore {taker.datastore!r}, the rule's is {datastore!r}"
+            cure = "Nothing to do if the pipeline may read both; else make the rule for the other datastore."
+            found.append(Finding("warning", table, what, cure))
     return found
 
 

@@ -26,7 +26,7 @@ from shared.ledger import Ledger
 from shared.pipelines.base import Limits, Registered
 from shared.pipelines.published import PublishedEndpoint
 from shared.pipelines.wire import inputs, registered
-from shared.rules import DataPathParameter, Rule
+from shared.rules import DataPathParameter, Example, Rule
 from shared.settings import Datastore, PublishedPipeline, Settings
 from shared.wiring import App, build
 from tests import samples
@@ -219,7 +219,7 @@ def test_data_path_in_the_wrong_map(
     data_path = DataPathParameter(parameter=parameter, assignment=assignment)
     rule = with_rule(pinned(ready, "2"), data_path=data_path, parameters={"seed": "1"})
     [fault] = faults(checks.check(rule))
-    assert fault.cure == f'Write assignment = "{right}" in data_path.'
+    assert fault.cure == f'Write assignment = "{right}" there.'
 
 
 @pytest.mark.parametrize(
@@ -520,3 +520,11 @@ def test_command_offline() -> None:
     done = run("--offline", IDENTITY_ENDPOINT=f"http://127.0.0.1:{NOWHERE}", TrainingStorage=connection_string(NOWHERE))
     assert done.returncode == 0, done.stdout
     assert done.stdout.startswith("ok       retrain.toml")
+
+
+def test_example_that_does_not_hold_is_a_fault(ready: App) -> None:
+    """Rule and intent have drifted apart; it needs no workspace to see that."""
+    wrong = Example(path="income/us/a.csv", skip=True)
+    rule = msgspec.structs.replace(ready.settings.rules[0], examples=[wrong])
+    [fault] = faults(checks.offline(msgspec.structs.replace(ready.settings, rules=(rule,))))
+    assert "is to be skipped, but starts a run" in fault.what
