@@ -1,11 +1,15 @@
-"""Looks into a datastore's container: one blob's properties, a listing, a manifest. Never reads training data."""
+"""Looks into a datastore's container: one blob's properties, a listing, a manifest.
 
+Never reads training data, and writes nothing but its own lists of files.
+"""
+
+import contextlib
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import ContainerClient
 
 from shared.arrival import Arrival, Source, from_properties
@@ -67,6 +71,11 @@ class Datastore:
             yield Page(arrivals=page, marker=more)
             if not more:
                 return
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a blob of the app's own, unless it is there: its name has the key of what is in it."""
+        with storage_errors(f"Writing {path!r} in datastore {self.name!r}"), contextlib.suppress(ResourceExistsError):
+            self.container.upload_blob(path, content)
 
     def manifest(self, path: str) -> bytes:
         """Read a manifest: the one kind of blob that is read, at most a megabyte, a list of names and no data."""

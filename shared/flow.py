@@ -33,6 +33,7 @@ from shared.rules import (
     Settling,
     Skip,
     again,
+    manifest,
     match,
     members,
     of_folder,
@@ -160,9 +161,12 @@ def settle(app: App, rule: Rule, folder: Folder) -> Outcome | None:
 
 
 def request_of(app: App, rule: Rule, folder: str, data: list[Arrival]) -> RetrainRequest | Skip:
-    """Return the request for a folder that holds `data`."""
+    """Return the request for a folder that holds `data`; where the run is to get a list of it, write the list."""
     settling = Settling(rule=rule.name, datastore=rule.datastore, folder=folder, arrival=data[0], captures={})
-    return of_folder(rule, app.settings.pins, settling, data)
+    decision = of_folder(rule, app.settings.pins, settling, data)
+    if rule.data_path.grain == "manifest" and isinstance(decision, RetrainRequest):
+        app.datastores[rule.datastore].write(decision.data_path.path, manifest(data))
+    return decision
 
 
 def listed_in_manifest(app: App, rule: Rule, folder: Folder, names: set[str]) -> list[str] | None:
@@ -514,11 +518,11 @@ def as_it_is_now(app: App, entry: Entry) -> Arrival:
     rule = app.settings.rule(entry.rule)
     if rule.settle is None:
         return app.datastores[entry.datastore].look(entry.path, Source.REDRIVE)
-    files = app.datastores[entry.datastore].folder(entry.data_path)
-    data = members(rule, entry.data_path, files)
-    decision = request_of(app, rule, entry.data_path, data) if data else None
+    files = app.datastores[entry.datastore].folder(entry.path)
+    data = members(rule, entry.path, files)
+    decision = request_of(app, rule, entry.path, data) if data else None
     if not isinstance(decision, RetrainRequest):
-        raise NotFoundError(f"Folder {entry.data_path!r} has no data any more.")
+        raise NotFoundError(f"Folder {entry.path!r} has no data any more.")
     return decision.arrival
 
 

@@ -374,13 +374,13 @@ class Ledger:
         return found
 
     def keys(self, rule: str, written_since: datetime) -> dict[str, str]:
-        """Return the keys of all requests whose data was written at or after a time, each with its data path."""
+        """Return the keys of all requests whose data was written at or after a time, each with its file or folder."""
         query = "PartitionKey eq @rule and RowKey ge 'h|' and RowKey lt @end"
         parameters = {"rule": rule, "end": _history_key(f"{written_since.astimezone(UTC):%Y%m%dT%H%M%SZ}~")}
         with self._errors("keys"):
             try:
-                found = self.table.query_entities(query, parameters=parameters, select=["RowKey", "DataPath"])
-                return {entity["RowKey"].rpartition("|")[2]: entity["DataPath"] for entity in found}
+                found = self.table.query_entities(query, parameters=parameters, select=["RowKey", "Path"])
+                return {entity["RowKey"].rpartition("|")[2]: entity["Path"] for entity in found}
             except ResourceNotFoundError:
                 return {}
 

@@ -72,14 +72,14 @@ def _data_path(rule: Rule) -> Iterator[Fault]:
     if folder is not None:
         where, parts = "data_path.folder", folder.split("/")
         rest = segments[len(parts) :]
-        if grain != "folder":
+        if grain == "file":
             yield where, 'is given, but the data path is the file that arrived; did you mean grain = "folder"?'
         elif not rest or not all(_same(part, segment) for part, segment in zip(parts, segments, strict=False)):
             yield where, f"{folder!r} is not made of the first segments of path {rule.path!r}, without its last"
         elif "**" in parts and "**" in rest:
             yield where, f"{folder!r}: with '**' both in it and after it, it is open where the folder ends"
-    elif grain == "folder" and segments[:-1] == []:
-        yield "data_path.grain", f"'folder': what {rule.path!r} takes may lie at the container's root, in no folder"
+    elif grain != "file" and segments[:-1] == []:
+        yield "data_path.grain", f"{grain!r}: what {rule.path!r} takes may lie at the container's root, in no folder"
 
 
 def _same(part: str, segment: str) -> bool:
@@ -90,11 +90,11 @@ def _same(part: str, segment: str) -> bool:
 def _settle(rule: Rule) -> Iterator[Fault]:
     settle, grain = rule.settle, rule.data_path.grain
     if settle is None:
-        if grain == "folder":
+        if grain != "file":
             how = '{ quiet = "5m" } or { marker = "_SUCCESS" }'
             yield "settle", f"missing; a folder is never complete by itself: say when it is, such as {how}"
         return
-    if grain != "folder":
+    if grain == "file":
         given = "marker" if settle.marker else "manifest" if settle.manifest else "quiet"
         yield f"settle.{given}", 'a file is complete when it arrives; settling is for data_path with grain = "folder"'
     if not (settle.quiet or settle.marker or settle.manifest):

@@ -36,6 +36,8 @@ Text = Annotated[str, Meta(min_length=1, description="a text")]
 # What the service takes (Azure ML, "Service limits": tags, descriptions, experiments). Three tags are ours.
 TAGS, TAG_NAME, TAG_VALUE, DESCRIPTION = 50 - 3, 100, 1000, 5000
 RESERVED = "retrain."
+# Where manifests are written, in the datastore of their data. No rule takes what is there.
+OWN_FOLDER = "_retrain"
 _EXPERIMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,255}")
 
 # What a template may name beside the rule's captures, by grain. A capture of the same name hides the field.
@@ -64,11 +66,12 @@ class DataPathParameter(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
 
     parameter: Text
     """Name of the pipeline parameter that takes the path."""
-    grain: Literal["file", "folder"] = "file"
-    """What the path points at: the file that arrived, or the folder it belongs to, once that has settled."""
+    grain: Literal["file", "folder", "manifest"] = "file"
+    """What the path points at: the file that arrived; the folder it belongs to, once that has settled; or a list of
+    exactly the files that were in the folder then, which the app writes below _retrain/ in the same datastore."""
     folder: Text | None = None
-    """With grain "folder": which one, as the first segments of the rule's path, such as "income/{country}". Not given:
-    the folder that the file is in."""
+    """With grain "folder" or "manifest": which one, as the first segments of the rule's path, such as
+    "income/{country}". Not given: the folder that the file is in."""
     assignment: Assignment = "data_path"
     """Which map of the submission the parameter belongs in (DataPathAssignments, DataSetDefinitionValueAssignments
     or ParameterAssignments): a DataPath, a dataset or a string parameter of the pipeline."""
@@ -206,7 +209,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     def fields(self) -> dict[str, type]:
         """Return the fields that the rule's templates may name, with their types. Raises PatternError."""
-        if self.data_path.grain == "folder":
+        if self.data_path.grain != "file":
             captures = Pattern.parse(self.folder_path(), self.case_sensitive).captures
             return {**FOLDER_FIELDS, **{capture.name: capture.type for capture in captures}}
         captures = Pattern.parse(self.path, self.case_sensitive).captures
@@ -289,6 +292,8 @@ def match(
     """
     if arrival.is_folder:
         return [Skip(reason="directory stub")]
+    if arrival.path.startswith(f"{OWN_FOLDER}/"):
+        return [Skip(reason=f"below {OWN_FOLDER}/, where the app itself writes")]
     candidates = [rule for rule in rules if rule.datastore == arrival.datastore]
     if arrival.size == 0 and not any(_announced(rule, arrival.path) for rule in candidates):
         return [Skip(reason="empty blob")]
@@ -416,6 +421,12 @@ def members(rule: Rule, folder: str, listing: Iterable[Arrival]) -> list[Arrival
     return sorted(found, key=lambda arrival: arrival.path)
 
 
+def manifest(data: Sequence[Arrival]) -> bytes:
+    """Return the list of a folder's files that is handed over with grain "manifest": one JSON object on each line."""
+    lines = [{"path": item.path, "size": item.size, "etag": item.etag} for item in data]
+    return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
+
+
 def settled(
     rule: Rule, pins: Mapping[str, str], settling: Settling, listing: Iterable[Arrival]
 ) -> RetrainRequest | Skip:
@@ -496,11 +507,14 @@ def _request(
         parameter=rule.data_path.parameter,
         assignment=rule.data_path.assignment,
     )
+    key = key_of(rule.name, data_path, arrival)
+    if rule.data_path.grain == "manifest":
+        data_path = msgspec.structs.replace(data_path, path=f"{OWN_FOLDER}/{rule.name}/{key}.jsonl")
     try:
         if data_path.assignment == "string" and (fault := text_fault("parameters", data_path.path)):
             raise TemplateError(f"data_path: {fault}")
         return RetrainRequest(
-            key=key_of(rule.name, data_path, arrival),
+            key=key,
             rule=rule.name,
             pipeline=rule.pipeline,
             version=pins[rule.pipeline],

@@ -8,6 +8,7 @@ import pytest
 
 from shared import flow
 from shared.arrival import Source
+from shared.errors import ConflictError
 from shared.ledger import Folder, State
 from shared.outcome import Outcome
 from shared.rules import Settle
@@ -116,7 +117,7 @@ def folders(app: App, empty_container: None) -> App:
 
 def with_settle(app: App, **values: Any) -> App:
     """Return the app with a rule for folders that settle in this way."""
-    data_path = msgspec.structs.replace(samples.RULE.data_path, grain="folder")
+    data_path = msgspec.structs.replace(samples.RULE.data_path, grain=values.pop("grain", "folder"))
     rule = msgspec.structs.replace(samples.RULE, data_path=data_path, settle=settle(**values))
     made = App(msgspec.structs.replace(app.settings, rules=(rule,)), app.ledger, app.datastores, app.pipelines)
     made.prepare()
@@ -265,3 +266,39 @@ def test_manifest_is_read_and_waited_for(app: App, empty_container: None, worksp
     put(listed, workspace, "income/es/b.csv")
     flow.tick(listed)
     assert paths(workspace) == ["income/es"]
+
+
+def test_list_of_the_files_is_handed_over(app: App, empty_container: None, workspace: LocalWorkspace) -> None:
+    """Grain `manifest`: exactly the files that were there, as JSON lines; nobody trains on the list."""
+    listing = with_settle(app, quiet="1m", grain="manifest")
+    put(listing, workspace, "income/us/a.csv", "income/us/b.csv")
+    later(listing, 61)
+    flow.tick(listing)
+    [path] = paths(workspace)
+    assert path.startswith("_retrain/income-files/")
+    container = listing.datastores["training"].container
+    lines = [msgspec.json.decode(line) for line in container.download_blob(path).readall().splitlines()]
+    assert [(line["path"], line["size"]) for line in lines] == [("income/us/a.csv", 4), ("income/us/b.csv", 4)]
+    [outcome] = flow.arrive(listing, "training", path, Source.BLOB_EVENT)
+    assert outcome.skip is not None
+    put(listing, workspace, "income/us/a.csv", content="a\n2\n")
+    later(listing, 200)
+    flow.tick(listing)
+    assert len(set(paths(workspace))) == 2
+
+
+def test_redriven_folder_is_the_same_data(app: App, empty_container: None, workspace: LocalWorkspace) -> None:
+    """A folder that has changed since is another arrival; an unchanged one is sent again, with its list."""
+    listing = with_settle(app, quiet="1m", grain="manifest")
+    put(listing, workspace, "income/us/a.csv")
+    workspace.control("POST", "faults", [{"on": "submit", "kind": "status", "status": 403}])
+    later(listing, 61)
+    flow.tick(listing)
+    [entry] = listing.ledger.history("income-files", 9)
+    assert entry.state == State.REFUSED
+    outcome = flow.redrive(listing, entry.key)
+    assert outcome.entry is not None
+    assert (outcome.entry.state, outcome.entry.data_path) == (State.SUBMITTED, entry.data_path)
+    put(listing, workspace, "income/us/b.csv")
+    with pytest.raises(ConflictError, match="overwritten"):
+        flow.redrive(listing, outcome.entry.key, force=True)
