@@ -221,7 +221,8 @@ def admit(app: App, rule: Rule) -> None:
     for key in let_in:
         row = app.ledger.get(key, [rule.name])
         if row and row.entry.state == State.WAITING:
-            row, gate = app.ledger.admit(row, gate, day, app.settings.grace)
+            endpoint = app.endpoint(row.entry.pipeline)
+            row, gate = app.ledger.admit(row, gate, day, app.settings.grace, endpoint)
             log("admitted", key=key, rule=rule.name, begun_today=gate.begun)
             record(app, row, submit(app, row.entry))
 
@@ -305,9 +306,10 @@ def tick(app: App) -> None:
         if app.settings.limited(rule.name):
             with logged("admit", rule=rule.name):
                 admit(app, rule)
-        for folder in app.ledger.folders(rule.name) if rule.settle else ():
-            with logged("settle", rule=rule.name, folder=folder.folder):
-                settle(app, rule, folder)
+        with logged("settle", rule=rule.name):
+            for folder in app.ledger.folders(rule.name) if rule.settle else ():
+                with logged("settle", rule=rule.name, folder=folder.folder):
+                    settle(app, rule, folder)
         with logged("reconcile", rule=rule.name):
             reconcile(app, rule)
 
@@ -376,13 +378,13 @@ def track(app: App, lookout: Lookout, row: Row) -> None:
     entry, now = row.entry, app.ledger.now()
     pipeline = app.pipeline(entry.pipeline)
     run = pipeline.run(entry.run_id)
-    with logged("learn", key=entry.key):
-        lookout.learn(entry)
     if not entry.pipeline_id and run.pipeline_id and run.pipeline_id != (pinned := pipeline.pinned(entry.version)):
         reason = f"Run {run.run_id} is of pipeline {run.pipeline_id}, but version {entry.version} is {pinned}."
         app.ledger.move(row, State.MISPINNED, reason=reason, pipeline_id=run.pipeline_id, ended_at=now)
         log("mispinned", logging.ERROR, key=entry.key, rule=entry.rule, reason=reason, cure="cancel the run")
         return
+    with logged("learn", key=entry.key):
+        lookout.learn(entry)
     state = STATES[run.phase]
     pause = next((pause for age, pause in TRACK if now - (entry.sent_at or now) < age), TRACK_OLD)
     changes: dict[str, Any] = {"run_status": run.word, "pipeline_id": run.pipeline_id or "", "due_at": now + pause}

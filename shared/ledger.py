@@ -217,14 +217,14 @@ class Ledger:
         """
         return self._move(row, state, changes, [])
 
-    def admit(self, row: Row, gate: Gate, day: str, grace: timedelta) -> tuple[Row, Gate]:
+    def admit(self, row: Row, gate: Gate, day: str, grace: timedelta, endpoint: str) -> tuple[Row, Gate]:
         """Let a waiting request in: it says `sending`, and the gate counts it, in one transaction.
 
         Raises ConflictError when somebody else let one in, or changed this one, since gate and row were read.
         """
         now, begun = self.now(), gate.begun + 1 if gate.day == day else 1
         entity = {"PartitionKey": row.entry.rule, "RowKey": "gate", "Day": day, "Begun": begun}
-        changes = {"sent_at": now, "due_at": now + grace, "tries": 1, "reason": ""}
+        changes = {"sent_at": now, "due_at": now + grace, "tries": 1, "reason": "", "endpoint": endpoint}
         moved = self._move(row, State.SENDING, changes, [("update", entity, _only(gate.etag, mode=UpdateMode.MERGE))])
         return moved, self.gate(row.entry.rule)
 
