@@ -151,6 +151,20 @@ def test_blob_that_no_rule_takes_is_told_so(running: Running) -> None:
     assert "does not match" in answer.json()["skipped"][0]["reason"]
 
 
+def test_dry_run_shows_the_request_and_sends_nothing(running: Running) -> None:
+    """What would be sent, to the letter; then the real call sends it."""
+    path = "income/nl/a.csv"
+    before = len(running.runs())
+    body = json.dumps({"datastore": "training", "path": path})
+    answer = requests.post(f"{running.api}/retrain?dry_run=true", data=body, timeout=30)
+    assert answer.status_code == 200
+    [planned] = answer.json()["planned"]
+    assert (planned["decision"], planned["rule"], planned["version"]) == ("start", "income-files", "1")
+    assert planned["request"]["body"]["DataPathAssignments"]["input_data"]["RelativePath"] == path
+    assert planned["request"]["url"].endswith("/1?pipelineVersion=1")
+    assert len(running.runs()) == before
+
+
 def test_forced_call_trains_again(running: Running) -> None:
     """Another run, another key."""
     path = "income/es/a.csv"
