@@ -10,8 +10,6 @@ from datetime import timedelta
 
 import click
 import msgspec
-from rich.console import Console
-from rich.table import Table
 
 from cli import environment
 from cli.check import check
@@ -64,7 +62,8 @@ def history(rule: str | None, limit: int, as_json: bool) -> None:
     if as_json:
         _print_json({"retrains": [view(entry) for entry in entries]})
     else:
-        Console().print(_table(entries) if entries else "Nothing was started yet.")
+        _print_history(entries)
+        click.echo(f"{len(entries):,} shown." if entries else "Nothing was started yet.")
 
 
 @commands.command()
@@ -153,13 +152,11 @@ def _print_plan(planned: list[plans.Planned]) -> None:
             click.echo("\n".join(f"    {line}" for line in body.splitlines()))
 
 
-def _table(entries: list[Entry]) -> Table:
-    table = Table("claimed", "state", "rule", "data path", "version", "run", "key", box=None, header_style="bold")
+def _print_history(entries: list[Entry]) -> None:
     for entry in entries:
-        claimed = f"{entry.claimed_at:%Y-%m-%d %H:%M:%S}"
-        run = entry.run_id or entry.reason[:60]
-        table.add_row(claimed, entry.state, entry.rule, entry.data_path, entry.version, run, entry.key)
-    return table
+        claimed, told = f"{entry.claimed_at:%Y-%m-%d %H:%M:%S}", entry.run_id or entry.reason
+        click.echo(f"{claimed}  {entry.state:<10}  {entry.rule}  {entry.data_path}  version {entry.version}")
+        click.echo(f"{'':19}  {entry.key}  {told}")  # whole: the key is what redrive takes
 
 
 def _print_json(data: object) -> None:
