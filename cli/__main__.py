@@ -52,13 +52,12 @@ commands.add_command(check)
 
 @commands.command()
 @click.option("--rule", help="Only this rule.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="So many of each rule.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="So many.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def history(rule: str | None, limit: int, as_json: bool) -> None:
     """Show what was started, newest data first."""
     app = wiring.app()
-    entries = [entry for name in app.settings.rule_names(rule) for entry in app.ledger.history(name, limit)]
-    entries.sort(key=lambda entry: entry.key, reverse=True)  # a key begins with the time its data was written
+    entries = app.history(limit, rule)
     if as_json:
         _print_json({"retrains": [view(entry) for entry in entries]})
     else:

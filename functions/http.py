@@ -32,6 +32,7 @@ STATUS: dict[type[RetrainError], HTTPStatus] = {
     RowError: HTTPStatus.INTERNAL_SERVER_ERROR,
     StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
     EndpointError: HTTPStatus.SERVICE_UNAVAILABLE,
+    RetrainError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
 Handler = Callable[[func.HttpRequest], func.HttpResponse]
@@ -58,7 +59,7 @@ def problems(handler: Handler) -> Handler:
         except ConfigurationError as error:
             return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), faults=error.faults)
         except RetrainError as error:
-            status = STATUS[type(error)]
+            status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
             log("http_problem", logging.WARNING, url=req.url.split("?")[0], status=status.value, reason=error)
             return problem(status, str(error))
 

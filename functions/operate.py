@@ -35,7 +35,7 @@ def status(req: func.HttpRequest) -> func.HttpResponse:
         | {"version": app.settings.pins[rule.pipeline], "since": rule.since or app.first_seen(rule)}
         for rule in app.settings.rules
     ]
-    work = {rule.name: len(app.ledger.open(rule.name)) for rule in app.settings.rules}
+    work = {name: len(app.ledger.open(name)) for name in app.rule_names()}
     return answer({"status": "ready", "rules": rules, "open": work, "blob_source": app.settings.blob_source})
 
 
@@ -43,15 +43,13 @@ def status(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(route="retrains", methods=["GET"])
 @problems
 def retrains(req: func.HttpRequest) -> func.HttpResponse:
-    """Answer the newest retrain requests of each rule, or of `?rule=`; `?limit=` of them (50)."""
+    """Answer the newest retrain requests of all rules, or of `?rule=`; `?limit=` of them (50)."""
     app = wiring.app()
     limit = req.params.get("limit", "50")
     if not limit.isdecimal() or not 1 <= int(limit) <= 1000:
         raise BadRequestError(f"limit: expected a number from 1 to 1000, got {limit[:20]!r}.")
-    rules = app.settings.rule_names(req.params.get("rule"))
-    entries = [entry for rule in rules for entry in app.ledger.history(rule, int(limit))]
-    entries.sort(key=lambda entry: entry.key, reverse=True)  # a key begins with the time its data was written
-    return answer({"retrains": [view(entry) for entry in entries[: int(limit)]]})
+    entries = app.history(int(limit), req.params.get("rule"))
+    return answer({"retrains": [view(entry) for entry in entries]})
 
 
 @blueprint.function_name("retrain_by_key")

@@ -29,13 +29,12 @@ def retrain(req: func.HttpRequest) -> func.HttpResponse:
 
 
 def _answer(outcomes: list[Outcome]) -> func.HttpResponse:
-    """Return the request that was started, or was there; several rules may have started more, told in `others`."""
+    """Return the request that was started, or was there; what further rules made of the blob is told beside it."""
     started = [{**view(outcome.entry), "duplicate": outcome.duplicate} for outcome in outcomes if outcome.entry]
     skipped = [{"rule": outcome.skip.rule, "reason": outcome.skip.reason} for outcome in outcomes if outcome.skip]
     settling = [{"rule": one.settling.rule, "folder": one.settling.folder} for one in outcomes if one.settling]
-    if not started and settling:
-        return answer({"state": "settling", "settling": settling, "skipped": skipped}, HTTPStatus.ACCEPTED)
-    if not started:
-        return answer({"state": "skipped", "skipped": skipped})
-    first, *others = started
-    return answer({**first, "others": others, "skipped": skipped}, HTTPStatus.ACCEPTED)
+    rest = {"settling": settling, "skipped": skipped}
+    if not started and not settling:
+        return answer({"state": "skipped", **rest})
+    first, *others = started or [{"state": "settling"}]
+    return answer({**first, "others": others, **rest}, HTTPStatus.ACCEPTED)

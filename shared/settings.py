@@ -119,8 +119,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return next((one for one in limits if one.name == rule), None)
 
     def rule(self, name: str) -> Rule:
-        """Return the rule of a name that is known."""
-        return next(rule for rule in self.rules if rule.name == name)
+        """Return the rule of a name. Raises NotFoundError, also for one whose rows outlived it."""
+        for rule in self.rules:
+            if rule.name == name:
+                return rule
+        raise NotFoundError(f"retrain.toml has no rule {name!r} any more; put it back to act on what it started.")
 
     def rule_names(self, only: str | None = None) -> list[str]:
         """Return the names of the rules, or the one asked for. Raises NotFoundError."""

@@ -10,9 +10,9 @@ from functools import cache
 
 from shared import settings as configuration
 from shared.datastores import Datastore
-from shared.errors import EndpointError
+from shared.errors import EndpointError, NotFoundError
 from shared.identity import Tokens
-from shared.ledger import Ledger
+from shared.ledger import Entry, Ledger
 from shared.pipelines.base import Limits, Pipeline
 from shared.pipelines.published import PublishedEndpoint
 from shared.rules import Rule
@@ -74,6 +74,15 @@ class App:
             self.ledger.register(rule.name)
             self._first_seen[rule.name] = seen
         return self._first_seen[rule.name]
+
+    def history(self, limit: int, rule: str | None = None) -> list[Entry]:
+        """Return the newest `limit` entries of all rules, or of one, newest data first. Raises NotFoundError."""
+        names = self.rule_names()
+        if rule is not None and rule not in names:
+            raise NotFoundError(f"There is no rule {rule!r}; known are: {', '.join(names)}.")
+        entries = [entry for name in ([rule] if rule else names) for entry in self.ledger.history(name, limit)]
+        # A key begins with the time its data was written.
+        return sorted(entries, key=lambda entry: entry.key, reverse=True)[:limit]
 
     def close(self) -> None:
         """Give back all connections; for tests and commands, a function app lives as long as its process."""

@@ -203,6 +203,17 @@ def test_blob_that_was_deleted_since_is_not_redriven(app: App, workspace: LocalW
         flow.redrive(app, entry.key)
 
 
+def test_entry_of_a_rule_that_is_gone_is_shown_and_not_redriven(app: App, workspace: LocalWorkspace) -> None:
+    """Its history is still there; to act on it again the rule has to be put back."""
+    entry = refused(app, workspace)
+    rule = msgspec.structs.replace(app.settings.rules[0], name="renamed")
+    renamed = App(msgspec.structs.replace(app.settings, rules=(rule,)), app.ledger, app.datastores, app.pipelines)
+    assert [shown.key for shown in renamed.history(10)] == [entry.key]
+    assert [shown.key for shown in renamed.history(10, "income-files")] == [entry.key]
+    with pytest.raises(NotFoundError, match="no rule 'income-files' any more"):
+        flow.redrive(renamed, entry.key)
+
+
 @pytest.mark.parametrize("key", ["nonsense", "20261101T120000Z-" + "0" * 32])
 def test_key_that_does_not_exist(app: App, key: str) -> None:
     """Nothing is started."""
