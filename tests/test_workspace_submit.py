@@ -1,6 +1,7 @@
 """Submitting to the local workspace: addresses, versions, bodies, refusals."""
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -126,8 +127,8 @@ def test_address_that_leads_nowhere(workspace: LocalWorkspace, address: str, sta
 @pytest.mark.parametrize(
     ("change", "word"),
     [
-        ({"ExperimentName": None}, "ExperimentName"),
-        ({"ExperimentName": "x" * 257}, "ExperimentName"),
+        ({"ExperimentName": None}, "Experiment name"),
+        ({"ExperimentName": 5}, "ExperimentName"),
         ({"ParameterAssignments": {"epochs": "3"}}, "'epochs'"),
         ({"ParameterAssignments": {"seed": ["3"]}}, "ParameterAssignments"),
         ({"DataPathAssignments": {"data": {"DataStoreName": "t", "RelativePath": "p"}}}, "'data'"),
@@ -145,6 +146,25 @@ def test_body_that_is_not_in_order(workspace: LocalWorkspace, change: dict[str, 
     assert (status, code) == (400, "BadRequest")
     assert word in message
     assert workspace.control("GET", "runs") == []
+
+
+@pytest.mark.parametrize("name", ["", "a b", "income/us", "-a", "_a", "café", "a.b", "a\n", "x" * 257])
+def test_experiment_that_cannot_be(workspace: LocalWorkspace, name: str) -> None:
+    """It is refused with 400 in the form of the service that is asked, and nothing is accepted."""
+    status, code, message = refusal(workspace.call("POST", BY_ID, {**BODY, "ExperimentName": name}))
+    assert (status, code) == (400, "BadRequest")
+    assert message.startswith("Experiment name must be 1-256 characters")
+    assert workspace.control("GET", "runs") == []
+    if name and "/" not in name:
+        url = f"{workspace.history}/experiments/{quote(name)}"
+        assert workspace.call("POST", url, {}).json()["error"]["code"] == "BadRequest"
+
+
+@pytest.mark.parametrize("name", ["a", "0", "Income-us_2026", "x" * 256])
+def test_experiment_that_can_be(workspace: LocalWorkspace, name: str) -> None:
+    """It is made with the first run in it."""
+    assert workspace.call("POST", BY_ID, {**BODY, "ExperimentName": name}).status_code == 200
+    assert workspace.call("GET", f"{workspace.history}/experiments/{name}").json()["name"] == name
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff", b'{"ExperimentName": "\\ud800"}'])

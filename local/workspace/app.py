@@ -1,9 +1,9 @@
-"""Puts the workspace together: every route of every service it stands in for, behind tokens and faults.
+"""Puts the workspace together: every route of every service it stands in for, each behind its guard.
 
 What is not routed here is answered with 501 and the name of what is missing, or with 404 for another workspace's path.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -17,12 +17,11 @@ from starlette.routing import Route
 from local.workspace import controls, datastores, history, pages, pipelines, submission
 from local.workspace.engine import Engine
 from local.workspace.errors import WireError, not_found, not_implemented, respond
-from local.workspace.faults import Call, commit, take
+from local.workspace.faults import Call
+from local.workspace.guard import Handler, guarded
 from local.workspace.seed import seed
 from local.workspace.state import DATASTORES, HISTORY, PATH, PIPELINES, Workspace
 from local.workspace.tokens import Tokens, get_token
-
-type Handler = Callable[[Request], Awaitable[Response]]
 
 SERVICES = ("api", "experimentation", "history", "hyperdrive", "modelmanagement", "studio", "pipelines")
 EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -48,8 +47,8 @@ PIPELINE_ROUTES: list[tuple[str, str, Handler, Call | None]] = [
     ("GET", "/DataTypes", pipelines.list_data_types, None),
     ("GET", "/PipelineEndpoints", pipelines.list_endpoints, None),
     ("POST", "/PipelineEndpoints/Create", pipelines.create_endpoint, None),
-    ("GET", "/PipelineEndpoints/Id/{id}", pipelines.get_endpoint, None),
-    ("GET", "/PipelineEndpoints/Name", pipelines.get_endpoint, None),
+    ("GET", "/PipelineEndpoints/Id/{id}", pipelines.get_endpoint, "endpoint"),
+    ("GET", "/PipelineEndpoints/Name", pipelines.get_endpoint, "endpoint"),
     ("PUT", "/PipelineEndpoints/{id}", pipelines.update_endpoint, None),
     ("GET", "/PipelineEndpoints/{id}/pipelines", pipelines.list_endpoint_pipelines, None),
 ]
@@ -72,20 +71,6 @@ DATASTORE_ROUTES: list[tuple[str, str, Handler, Call | None]] = [
 ]
 
 
-def _guarded(handler: Handler, on: Call | None, *, token: bool, of_history: bool = False) -> Handler:
-    """Put the token check, and then the faults on order, in front of a handler."""
-
-    async def guarded(request: Request) -> Response:
-        workspace: Workspace = request.app.state.workspace
-        if token:
-            authorization = request.headers.get("authorization")
-            request.app.state.tokens.check(authorization, workspace.settings, history=of_history)
-        fault = (take(workspace.faults, on) or workspace.dice.roll(on)) if on else None
-        return await (commit(fault, request, lambda: handler(request)) if fault else handler(request))
-
-    return guarded
-
-
 async def get_discovery(request: Request) -> Response:
     """GET /discovery: which service is where; all of them are here. Asks for no token, as in Azure."""
     return JSONResponse(dict.fromkeys(SERVICES, request.app.state.workspace.base_url))
@@ -105,16 +90,16 @@ async def refuse(request: Request) -> Response:
 def create_app(storage: str, base_url: str, *, identity_header: str | None = None) -> Starlette:
     """Return the application. `storage`: connection string for what runs read and write; `base_url`: own address."""
     routes = [
-        Route(root + path, _guarded(handler, on, token=True, of_history=root == HISTORY), methods=[method])
+        Route(root + path, guarded(handler, on, history=root == HISTORY), methods=[method])
         for root, table in ((PIPELINES, PIPELINE_ROUTES), (HISTORY, HISTORY_ROUTES), (DATASTORES, DATASTORE_ROUTES))
         for method, path, handler, on in table
     ]
     routes += [
-        Route("/msi/token", _guarded(get_token, "token", token=False), methods=["GET"]),
-        Route("/discovery", get_discovery, methods=["GET"]),
+        Route("/msi/token", guarded(get_token, "token", token=False), methods=["GET"]),
+        Route("/discovery", guarded(get_discovery, None, token=False), methods=["GET"]),
         *controls.ROUTES,
         *pages.ROUTES,
-        Route("/{path:path}", refuse, methods=EVERY_METHOD),
+        Route("/{path:path}", guarded(refuse, None, token=False), methods=EVERY_METHOD),
     ]
 
     @asynccontextmanager

@@ -1,25 +1,26 @@
 """Steering for tests and demos, below /_control: no part of Azure, needs no token.
 
-Reset, faults, settings, what was received, publishing, datastores, held runs. A malformed order is answered with 400
-and names the field; nothing of it is carried out.
+Reset, faults, settings, what was received, publishing, endpoints, datastores, held and removed runs. A malformed order
+is answered with 400 and names the field; nothing of it is carried out. Never pretends to be one of the services.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from local.workspace.catalog import Publication
+from local.workspace.catalog import Endpoint, Publication, Text
 from local.workspace.engine import OUTPUTS
 from local.workspace.entities import endpoint_url, pipeline_entity
 from local.workspace.errors import WireError, bad_request
 from local.workspace.faults import Fault, Odds
+from local.workspace.pipelines import refuse_taken
 from local.workspace.runs import Run, RunStatus, wire_time
-from local.workspace.seed import seed
+from local.workspace.seed import add_endpoint, seed
 from local.workspace.state import PATH, Datastore, Settings, Workspace
 
 
@@ -27,6 +28,11 @@ class _NewStatus(Struct, forbid_unknown_fields=True):
     status: Literal["Running", "Finished", "Failed", "Canceled"]
     error: str | None = None
     metrics: dict[str, float] | None = None
+
+
+class _NewEndpoint(Struct, forbid_unknown_fields=True):
+    name: Text
+    versions: Annotated[int, Meta(ge=1, le=100)] = 1
 
 
 async def _read[Model](request: Request, model: type[Model]) -> Model:
@@ -56,8 +62,17 @@ async def get_faults(request: Request) -> Response:
 
 async def add_faults(request: Request) -> Response:
     """POST: a list of faults, to come after those ordered before."""
-    _workspace(request).faults.extend(await _read(request, list[Fault]))
+    workspace, given = _workspace(request), await _read(request, list[Fault])
+    _refuse_unknown(workspace, given)
+    workspace.faults.extend(given)
     return await get_faults(request)
+
+
+def _refuse_unknown(workspace: Workspace, faults: list[Fault]) -> None:
+    """Raise a 400 WireError for a fault of an endpoint that is not there: it would never come."""
+    for fault in faults:
+        if fault.endpoint not in (None, *workspace.endpoints, *workspace.pipelines):
+            raise bad_request(f"endpoint: there is no endpoint and no published pipeline with id '{fault.endpoint}'.")
 
 
 async def get_odds(request: Request) -> Response:
@@ -68,7 +83,9 @@ async def get_odds(request: Request) -> Response:
 
 async def set_odds(request: Request) -> Response:
     """POST: other odds, in place of those before."""
-    _workspace(request).dice.order(await _read(request, Odds))
+    workspace, given = _workspace(request), await _read(request, Odds)
+    _refuse_unknown(workspace, given.faults)
+    workspace.dice.order(given)
     return await get_odds(request)
 
 
@@ -105,19 +122,22 @@ async def set_status(request: Request) -> Response:
     return JSONResponse(_summary(run))
 
 
+async def remove_run(request: Request) -> Response:
+    """DELETE: no service knows the run any more. It stays among the submissions that were accepted."""
+    run = _workspace(request).run(request.path_params["id"])
+    request.app.state.engine.drop(run)
+    run.removed = True
+    return JSONResponse(_summary(run))
+
+
+async def get_requests(request: Request) -> Response:
+    """GET: how many requests came since the last reset, by what they were about; refused ones count, too."""
+    return JSONResponse(_workspace(request).requests)
+
+
 async def get_info(request: Request) -> Response:
     """GET: where everything is."""
     workspace = _workspace(request)
-    endpoints = [
-        {
-            "id": endpoint.id,
-            "name": endpoint.name,
-            "url": endpoint_url(workspace, endpoint),
-            "default_version": endpoint.default_version,
-            "versions": list(endpoint.versions),
-        }
-        for endpoint in workspace.endpoints.values()
-    ]
     return JSONResponse(
         {
             "base_url": workspace.base_url,
@@ -125,7 +145,7 @@ async def get_info(request: Request) -> Response:
             "identity_endpoint": f"{workspace.base_url}/msi/token",
             "identity_header": request.app.state.tokens.identity_header,
             "storage": workspace.storage,
-            "endpoints": endpoints,
+            "endpoints": [_endpoint(workspace, endpoint) for endpoint in workspace.endpoints.values()],
             "datastores": {store.name: store.container for store in workspace.datastores.values()},
             "outputs": OUTPUTS,
         }
@@ -139,10 +159,27 @@ async def add_datastore(request: Request) -> Response:
     return JSONResponse(msgspec.to_builtins(store))
 
 
+async def make_endpoint(request: Request) -> Response:
+    """POST: an endpoint with versions that can be run, each a published pipeline of its own."""
+    workspace, given = _workspace(request), await _read(request, _NewEndpoint)
+    refuse_taken(workspace, given.name)
+    return JSONResponse(_endpoint(workspace, add_endpoint(workspace, given.name, given.versions)))
+
+
 async def publish(request: Request) -> Response:
     """POST: publish a pipeline. Give it a version on an endpoint with the service's own PUT."""
     workspace = _workspace(request)
     return JSONResponse(pipeline_entity(workspace, workspace.publish(await _read(request, Publication))))
+
+
+def _endpoint(workspace: Workspace, endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "id": endpoint.id,
+        "name": endpoint.name,
+        "url": endpoint_url(workspace, endpoint),
+        "default_version": endpoint.default_version,
+        "versions": list(endpoint.versions),
+    }
 
 
 def _summary(run: Run) -> dict[str, Any]:
@@ -152,6 +189,9 @@ def _summary(run: Run) -> dict[str, Any]:
         "headers": run.received.headers,
         "body": run.received.body,
         "received": wire_time(run.accepted),
+        "accepted_at": run.accepted.timestamp(),
+        "removed": run.removed,
+        "endpoint_id": run.endpoint_id,
         "pipeline_id": run.pipeline.id,
         "version": run.version,
         "status": run.status.name,
@@ -170,8 +210,11 @@ HANDLERS: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
     ("POST", "/settings", change_settings),
     ("GET", "/runs", get_runs),
     ("POST", "/runs/{id}/status", set_status),
+    ("DELETE", "/runs/{id}", remove_run),
+    ("GET", "/requests", get_requests),
     ("GET", "/info", get_info),
     ("POST", "/datastores", add_datastore),
     ("POST", "/pipelines", publish),
+    ("POST", "/endpoints", make_endpoint),
 ]
 ROUTES = [Route(f"/_control{path}", handler, methods=[method]) for method, path, handler in HANDLERS]

@@ -1,7 +1,7 @@
 """Misbehaviour on order: answers that are late, wrong, missing, or missing although the run was accepted.
 
-Faults are used up in the order they were ordered in, per kind of call; or they come by chance, as often as ordered,
-from a seed. Never invents one by itself.
+Faults are used up in the order they were ordered in, per kind of call, and per endpoint where they name one; or they
+come by chance, as often as ordered, from a seed. Never invents one by itself.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from local.workspace.errors import body_for, code_of
 
 HANG_UP = "local.hang_up"  # the ASGI extension of server.py that closes the connection
 
-Call = Literal["submit", "status", "list", "token"]
+Call = Literal["submit", "status", "list", "endpoint", "token"]
 
 
 class Fault(Struct, forbid_unknown_fields=True):
@@ -34,6 +34,8 @@ class Fault(Struct, forbid_unknown_fields=True):
     times: Annotated[int, Meta(ge=1)] = 1
     body: Any | UnsetType = UNSET
     accept: bool = False
+    endpoint: str | None = None
+    """Id of an endpoint, or of a published pipeline: only calls about it meet the fault."""
 
     def __post_init__(self) -> None:
         """Raise ValueError, naming the field, when fields contradict each other."""
@@ -43,17 +45,23 @@ class Fault(Struct, forbid_unknown_fields=True):
             raise ValueError("body: only with kind 'status'")
         if self.kind == "accept_then_drop" and self.on != "submit":
             raise ValueError("kind: 'accept_then_drop' only with on 'submit'")
+        if self.endpoint is not None and self.on == "token":
+            raise ValueError("endpoint: a token is for no endpoint")
         if isinstance(self.retry_after, str):
             try:
                 email.utils.parsedate_to_datetime(self.retry_after)
             except ValueError as error:
                 raise ValueError("retry_after: expected seconds or an HTTP date") from error
 
+    def meets(self, on: Call, about: Callable[[str], bool]) -> bool:
+        """Tell whether it is ordered for a call of this kind, `about` saying which endpoint the call is about."""
+        return self.on == on and (self.endpoint is None or about(self.endpoint))
 
-def take(faults: list[Fault], on: Call) -> Fault | None:
-    """Use up the first fault ordered for this kind of call, once."""
+
+def take(faults: list[Fault], on: Call, about: Callable[[str], bool]) -> Fault | None:
+    """Use up the first fault ordered for such a call, once."""
     for index, fault in enumerate(faults):
-        if fault.on == on:
+        if fault.meets(on, about):
             fault.times -= 1
             if fault.times == 0:
                 del faults[index]
@@ -82,9 +90,9 @@ class Dice:
         """Go on with other odds; what was counted stays."""
         self.odds, self._random = odds, random.Random(odds.seed)
 
-    def roll(self, on: Call) -> Fault | None:
-        """Return the fault that a call of this kind meets, mostly none."""
-        faults = [fault for fault in self.odds.faults if fault.on == on]
+    def roll(self, on: Call, about: Callable[[str], bool]) -> Fault | None:
+        """Return the fault that such a call meets, mostly none."""
+        faults = [fault for fault in self.odds.faults if fault.meets(on, about)]
         if not faults:
             return None
         self.calls += 1

@@ -18,7 +18,7 @@ from local.workspace.errors import bad_request, camel_body, not_found, not_imple
 from local.workspace.run_filter import compile_filter
 from local.workspace.runs import Run, RunStatus, wire_time
 from local.workspace.state import Workspace
-from local.workspace.submission import read_json
+from local.workspace.submission import check_experiment, read_json
 
 WORDS = {status: "Completed" if status is RunStatus.Finished else status.name for status in RunStatus}
 ORDERINGS = {
@@ -99,9 +99,8 @@ def _experiment(request: Request) -> str | None:
             return str(name)
         raise not_found(f"experiment named '{name}'")
     if (experiment_id := request.path_params.get("experiment_id")) is not None:
-        for known, known_id in workspace.experiments.items():
-            if known_id == experiment_id:
-                return known
+        if known := workspace.experiment_with_id(experiment_id):
+            return known
         raise not_found(f"experiment with id '{experiment_id}'")
     return None
 
@@ -143,7 +142,9 @@ async def get_experiment(request: Request) -> Response:
 
 async def create_experiment(request: Request) -> Response:
     """POST …/experiments/{name}: makes it, or answers the one there is."""
-    return JSONResponse(_experiment_entity(request.app.state.workspace, request.path_params["experiment"]))
+    name = request.path_params["experiment"]
+    check_experiment(name)
+    return JSONResponse(_experiment_entity(request.app.state.workspace, name))
 
 
 def _experiment_entity(workspace: Workspace, name: str) -> dict[str, Any]:

@@ -50,7 +50,7 @@ def _page(template: str, status: int = 200, **values: Any) -> Response:
 async def index(request: Request) -> Response:
     """GET /: endpoints with their versions, and the newest runs."""
     workspace: Workspace = request.app.state.workspace
-    runs = list(workspace.runs.values())[::-1]
+    runs = [run for run in workspace.runs.values() if not run.removed][::-1]
     endpoints = [
         {"of": endpoint, "url": endpoint_url(workspace, endpoint), "pipelines": workspace.pipelines}
         for endpoint in workspace.endpoints.values()

@@ -147,7 +147,7 @@ async def create_endpoint(request: Request) -> Response:
     """POST …/PipelineEndpoints/Create: the pipeline becomes version "0"."""
     workspace = _workspace(request)
     given = _convert(await read_json(request), _Creation)
-    _refuse_taken(workspace, given.name)
+    refuse_taken(workspace, given.name)
     made = workspace.add_endpoint(given.name, workspace.pipeline(given.pipeline_id).id, given.description or "")
     made.properties = given.properties or {}
     return JSONResponse(endpoint_entity(workspace, made))
@@ -173,7 +173,7 @@ async def update_endpoint(request: Request) -> Response:
         raise bad_request(f"DefaultVersion: '{given.default_version}' is not in PipelineVersionList.")
     status = _status(given.entity_status)
     if given.name != endpoint.name:
-        _refuse_taken(workspace, given.name)
+        refuse_taken(workspace, given.name)
     endpoint.name, endpoint.description = given.name, given.description or ""
     endpoint.versions, endpoint.default_version, endpoint.status = versions, given.default_version, status
     endpoint.properties, endpoint.tags = given.properties or {}, given.tags or {}
@@ -194,7 +194,8 @@ def _convert[Model](body: Any, model: type[Model]) -> Model:
         raise bad_request(f"The body is not as expected: {error}.") from error
 
 
-def _refuse_taken(workspace: Workspace, name: str) -> None:
+def refuse_taken(workspace: Workspace, name: str) -> None:
+    """Raise a WireError for an endpoint name that is empty (400) or taken (409)."""
     if not name:
         raise bad_request("Name: expected a name.")
     if any(endpoint.name == name for endpoint in workspace.endpoints.values()):

@@ -91,6 +91,7 @@ class Run:
     metrics: dict[str, float] | None = None
     outputs: tuple[str, ...] = ()  # blob names
     held: bool = False
+    removed: bool = False  # as if somebody had deleted it: no service knows it any more
     tags: dict[str, str] = field(default_factory=dict)  # set later, through run history
     properties: dict[str, str] = field(default_factory=dict)  # set later, through run history
 

@@ -1,9 +1,17 @@
 """What a fresh workspace holds: datastore `training` and endpoint `income`, whose two versions train differently.
 
-Fixed ids, so that configuration written once stays right. Never touches storage.
+Fixed ids, so that configuration written once stays right; further endpoints of the same kind are made on demand.
+Never touches storage.
 """
 
-from local.workspace.catalog import DataParameter, GradientBoosting, LogisticRegression, Parameter, Publication
+from local.workspace.catalog import (
+    DataParameter,
+    Endpoint,
+    GradientBoosting,
+    LogisticRegression,
+    Parameter,
+    Publication,
+)
 from local.workspace.state import Datastore, Workspace
 
 ENDPOINT_ID = "11111111-1111-4111-8111-111111111111"
@@ -22,16 +30,27 @@ def seed(workspace: Workspace) -> None:
     """Bring the workspace back to its first state."""
     workspace.clear()
     workspace.datastores[DATASTORE.name] = DATASTORE
-    models: tuple[LogisticRegression | GradientBoosting, ...] = (LogisticRegression(), GradientBoosting())
-    for number, (pipeline_id, model) in enumerate(zip(PIPELINE_IDS, models, strict=True)):
-        content = Publication(
-            name=f"income-{number}",
-            description="Predicts from census data whether a person's income exceeds 50K.",
-            version=f"{number + 1}.0",
-            parameters=PARAMETERS,
-            data_paths=(INPUT,),
-            model=model,
-        )
-        workspace.publish(content, pipeline_id)
+    for number, pipeline_id in enumerate(PIPELINE_IDS):
+        workspace.publish(_income("income", number), pipeline_id)
     endpoint = workspace.add_endpoint("income", PIPELINE_IDS[0], "Income prediction", ENDPOINT_ID)
     endpoint.versions["1"] = PIPELINE_IDS[1]
+
+
+def add_endpoint(workspace: Workspace, name: str, versions: int) -> Endpoint:
+    """Make an endpoint with so many versions, the first its default, each an income pipeline of its own."""
+    pipelines = [workspace.publish(_income(name, number)) for number in range(versions)]
+    endpoint = workspace.add_endpoint(name, pipelines[0].id, "Income prediction")
+    endpoint.versions = {str(number): pipeline.id for number, pipeline in enumerate(pipelines)}
+    return endpoint
+
+
+def _income(name: str, number: int) -> Publication:
+    """Return what is published as version `number` of an endpoint: linear models and boosted trees by turns."""
+    return Publication(
+        name=f"{name}-{number}",
+        description="Predicts from census data whether a person's income exceeds 50K.",
+        version=f"{number + 1}.0",
+        parameters=PARAMETERS,
+        data_paths=(INPUT,),
+        model=GradientBoosting() if number % 2 else LogisticRegression(),
+    )

@@ -5,7 +5,7 @@ Everything happens on one event loop, so nothing here locks. Never survives its 
 
 import uuid
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
 
@@ -26,6 +26,9 @@ HISTORY = f"/history/v1.0{PATH}"
 DATASTORES = f"/datastore/v1.0{PATH}"
 
 
+Counted = Literal["submit", "status", "list", "history", "endpoint", "token", "other"]
+
+
 class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     """Switches, most of them for what is not established about Azure; README.md says what each does."""
 
@@ -36,6 +39,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     accept_ml_audience: bool = False
     unknown_parameters: Literal["refuse", "ignore"] = "refuse"
     ignore_pin: bool = False
+    role: Literal["contributor", "reader", "none"] = "contributor"
 
 
 class Datastore(Struct, frozen=True, forbid_unknown_fields=True):
@@ -61,7 +65,8 @@ class Workspace:
         self.pipelines: dict[str, Pipeline] = {}
         self.endpoints: dict[str, Endpoint] = {}
         self.experiments: dict[str, str] = {}  # name -> id
-        self.runs: dict[str, Run] = {}  # in the order of acceptance
+        self.runs: dict[str, Run] = {}  # in the order of acceptance, removed ones too
+        self.requests: dict[Counted, int] = dict.fromkeys(get_args(Counted), 0)
 
     # What is published
 
@@ -119,15 +124,19 @@ class Workspace:
         return run
 
     def run(self, run_id: str) -> Run:
-        """Return a run. Raises a 404 WireError."""
-        if found := self.runs.get(run_id):
+        """Return a run. Raises a 404 WireError, also for one that was removed."""
+        if (found := self.runs.get(run_id)) and not found.removed:
             return found
         raise not_found(f"run with id '{run_id}'")
 
     def visible(self, run: Run) -> bool:
-        """Tell whether lists and run history show the run already (`list_lag_s`)."""
-        return utc_now() - run.accepted >= timedelta(seconds=self.settings.list_lag_s)
+        """Tell whether lists and run history show the run: already (`list_lag_s`), and still."""
+        return not run.removed and utc_now() - run.accepted >= timedelta(seconds=self.settings.list_lag_s)
 
     def experiment_id(self, name: str) -> str:
         """Return the id of an experiment, made if it is new."""
         return self.experiments.setdefault(name, str(uuid.uuid5(uuid.NAMESPACE_URL, f"{PATH}/{name}")))
+
+    def experiment_with_id(self, experiment_id: str) -> str | None:
+        """Return the name of the experiment with an id, if there is one."""
+        return next((name for name, known in self.experiments.items() if known == experiment_id), None)

@@ -4,6 +4,7 @@ Order of checks: the address, the version, what it leads to, the body. Accepts n
 what only the run itself can find out (a datastore or blob that is missing, a parameter value that is no number).
 """
 
+import re
 from typing import Any
 
 import msgspec
@@ -21,6 +22,7 @@ JSON_TYPES = ("application/json", "application/json-patch+json")
 RUN_TYPES = ("HTTP", "SDK", "Schedule", "Portal")
 # The service's documented limits (resource limits and capacity), here for tags and for properties.
 MAX_PAIRS, MAX_KEY, MAX_VALUE, MAX_NAME, MAX_DESCRIPTION = 50, 100, 1000, 256, 5000
+EXPERIMENT = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{MAX_NAME - 1}}}")
 
 
 class _Path(Struct, rename={"datastore": "DataStoreName", "path": "RelativePath"}):
@@ -135,13 +137,12 @@ def _read(
         given = msgspec.convert({names.get(key.lower(), key): value for key, value in body.items()}, _Body)
     except msgspec.ValidationError as error:
         raise bad_request(f"The body is not a PipelineSubmissionInfo: {error}.") from error
-    name = given.experiment_name or experiment
-    if not name or len(name) > MAX_NAME:
-        raise bad_request(f"ExperimentName: expected a name of 1 to {MAX_NAME} characters.")
+    name = given.experiment_name or experiment or ""
+    check_experiment(name)
     if len(given.description or "") > MAX_DESCRIPTION:
         raise bad_request(f"Description: expected at most {MAX_DESCRIPTION} characters.")
     parent = workspace.runs.get(parent_run_id or "")
-    if parent_run_id and (parent is None or parent.submission.experiment != name):
+    if parent_run_id and (parent is None or parent.removed or parent.submission.experiment != name):
         raise bad_request(f"parentRunId: expected a run of experiment '{name}', got '{parent_run_id}'.")
     content, settings = pipeline.content, workspace.settings
     parameters = {key: str(value) for key, value in (given.parameter_assignments or {}).items()}
@@ -165,6 +166,15 @@ def _read(
         properties=_pairs("Properties", given.properties),
         parent_run_id=parent_run_id,
     )
+
+
+def check_experiment(name: str) -> None:
+    """Raise a 400 WireError, in the service's words, unless this can be an experiment's name."""
+    if not EXPERIMENT.fullmatch(name):
+        raise bad_request(
+            f"Experiment name must be 1-{MAX_NAME} characters, start with a letter or a number, "
+            "and can only contain letters, numbers, underscores, and dashes."
+        )
 
 
 def _dataset(name: str, value: _Dataset) -> DataPath:
