@@ -13,15 +13,17 @@ import msgspec
 
 from cli import environment
 from cli.check import check
-from shared import flow, wiring
-from shared import plan as plans
-from shared.calls import Call
+from shared.app import App, app
 from shared.errors import RetrainError
-from shared.ledger import Entry
-from shared.rulecheck import example_faults
-from shared.settings import duration
-from shared.views import view
-from shared.wiring import App
+from shared.flow import enter, folders
+from shared.ledger.entries import Entry
+from shared.operate import plan as plans
+from shared.operate import redrive as operators
+from shared.operate.calls import Call
+from shared.operate.views import view
+from shared.rules.check import example_faults
+from shared.rules.decision import RetrainRequest
+from shared.rules.durations import duration
 
 
 def _since(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
@@ -38,13 +40,19 @@ class _Commands(click.Group):
         try:
             return super().invoke(ctx)
         except RetrainError as error:
+            if "--json" in sys.argv:
+                _print_json({"error": str(error)})
+                ctx.exit(1)
             raise click.ClickException(str(error)) from error
 
 
 @click.group(cls=_Commands)
-def commands() -> None:
+@click.pass_context
+def commands(context: click.Context) -> None:
     """Operate Retrain Trigger: look at what was started, and act on it again."""
     environment.load()
+    if context.invoked_subcommand != "check":  # which tells of everything that it finds
+        environment.require_storage()
 
 
 commands.add_command(check)
@@ -56,8 +64,7 @@ commands.add_command(check)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def history(rule: str | None, limit: int, as_json: bool) -> None:
     """Show what was started, newest data first."""
-    app = wiring.app()
-    entries = app.history(limit, rule)
+    entries = app().history(limit, rule)
     if as_json:
         _print_json({"retrains": [view(entry) for entry in entries]})
     else:
@@ -66,19 +73,78 @@ def history(rule: str | None, limit: int, as_json: bool) -> None:
 
 
 @commands.command()
-@click.argument("key")
-@click.option("--force", is_flag=True, help="Also what could double a live run.")
+@click.argument("key", required=False)
+@click.option("--force", is_flag=True, help="Also what could double a live run (with KEY).")
+@click.option("--rule", help="Without KEY: what this rule has ...")
+@click.option("--state", help="... in this state, such as refused, held or deferred.")
+@click.option("--since", callback=_since, help="Only what came to that state within this time, such as 2d.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="So many at most.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def redrive(key: str, force: bool, as_json: bool) -> None:
-    """Act again on the request KEY that came to a bad end, at the version that is pinned now."""
-    outcome = flow.redrive(wiring.app(), key, force)
+def redrive(
+    key: str | None,
+    force: bool,
+    rule: str | None,
+    state: str | None,
+    since: timedelta | None,
+    limit: int,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Act again on the request KEY that came to a bad end, at the version that is pinned now; or on many of a rule.
+
+    KEY is sent at once; many are queued, and the app's timer sends them.
+    """
+    if key is not None:
+        if rule or state:
+            raise click.UsageError("Give KEY, or --rule and --state.")
+        _redrive_one(key, force, as_json)
+    elif rule and state:
+        _redrive_many(operators.Wish(rule=rule, state=state, since=since, limit=limit), yes, as_json)
+    else:
+        raise click.UsageError("Give KEY, or --rule and --state.")
+
+
+def _redrive_one(key: str, force: bool, as_json: bool) -> None:
+    outcome = operators.redrive(app(), key, force)
     assert outcome.entry is not None  # a redrive always has a row
     entry = outcome.entry
     if as_json:
         _print_json(view(entry))
     else:
         told = entry.run_id or entry.reason
-        click.echo(f"{entry.key}: attempt {entry.attempt} at version {entry.version} is {entry.state}: {told}")
+        click.echo(f"{entry.key}: attempt {entry.attempt} at version {entry.version or '-'} is {entry.state}: {told}")
+
+
+def _redrive_many(wish: operators.Wish, yes: bool, as_json: bool) -> None:
+    entries = operators.wished(app(), wish)
+    if not yes and entries:
+        for entry in entries[:10]:
+            click.echo(f"  {entry.changed_at:%Y-%m-%d %H:%M}  {entry.data_path}  {entry.reason[:80]}", err=True)
+        more = f" (and {len(entries) - 10:,} more)" if len(entries) > 10 else ""
+        question = f"This would redrive {len(entries):,} {wish.state} requests of rule {wish.rule!r}{more}. Go on?"
+        click.confirm(question, abort=True, err=True)
+    done = list[operators.Redriven]()
+    with click.progressbar(operators.redrive_many(app(), entries), len(entries), "redrive", file=sys.stderr) as bar:
+        done.extend(bar)
+    failed = [one for one in done if one.error]
+    if as_json:
+        _print_json({"rule": wish.rule, "state": wish.state, "redriven": done})
+    else:
+        for one in failed:
+            click.echo(f"{one.key}: {one.error}", err=True)
+        click.echo(f"{len(done) - len(failed):,} queued, {len(failed):,} not; the app's timer sends them.")
+    sys.exit(1 if failed else 0)
+
+
+@commands.command()
+@click.argument("key")
+@click.option("--reason", default="", help="Why, for the history.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def close(key: str, reason: str, as_json: bool) -> None:
+    """End the open request KEY without acting: what nobody can bring to an end."""
+    entry = operators.close(app(), key, reason)
+    _print_json(view(entry)) if as_json else click.echo(f"{entry.key}: {entry.state}. {entry.reason}")
 
 
 @commands.command()
@@ -91,15 +157,14 @@ def plan(paths: tuple[str, ...], datastore: str | None, since: timedelta | None,
 
     Nothing is claimed or sent. A path that is not there is taken as if it came now.
     """
-    app = wiring.app()
-    for text in (f"rules.{rule.name}: {text}" for rule in app.settings.rules for text in example_faults(rule)):
+    for text in (f"rules.{rule.name}: {text}" for rule in app().settings.rules for text in example_faults(rule)):
         click.secho(f"an example does not hold: {text}", fg="yellow", err=True)
-    name = datastore or _only_datastore(app)
+    name = datastore or _only_datastore(app())
     if paths:
-        planned = [item for path in paths for item in plans.plan_call(app, Call(path=path, datastore=name))]
+        planned = [item for path in paths for item in plans.plan_call(app(), Call(path=path, datastore=name))]
         _print_json({"planned": planned}) if as_json else _print_plan(planned)
         return
-    counts = plans.counts(app, name, app.ledger.now() - since if since else None)
+    counts = plans.counts(app(), name, app().ledger.now() - since if since else None)
     if as_json:
         _print_json({"datastore": name, "would_start": counts})
     for rule, count in counts.items() if not as_json else ():
@@ -113,22 +178,35 @@ def plan(paths: tuple[str, ...], datastore: str | None, since: timedelta | None,
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def backfill(rule: str, since: timedelta | None, limit: int | None, yes: bool, as_json: bool) -> None:
-    """Start what the rule would have started of blobs that are already there; what has a row is left alone."""
-    app = wiring.app()
-    [name] = app.settings.rule_names(rule)
-    oldest = app.ledger.now() - since if since else None
-    found = list(itertools.islice(plans.candidates(app, app.settings.rule(name), oldest), limit))
+    """Queue what the rule would have started of blobs that are already there; what has a row is left alone.
+
+    The app's timer sends what is queued.
+    """
+    [name] = app().settings.rule_names(rule)
+    oldest = app().ledger.now() - since if since else None
+    found = list(itertools.islice(plans.candidates(app(), app().settings.rule(name), oldest), limit))
     if not yes and found:
         click.confirm(f"This would start {len(found):,} runs of rule {name!r}. Go on?", abort=True, err=True)
     states = Counter[str]()
     with click.progressbar(found, file=sys.stderr, label="backfill") as bar:
         for candidate in bar:
-            for outcome in flow.act(app, [candidate.decision], candidate.arrival):
-                states[outcome.entry.state if outcome.entry else "settling"] += 1
+            states[_filled(candidate)] += 1
     if as_json:
         _print_json({"rule": name, "candidates": len(found), "states": states})
     else:
-        click.echo(", ".join(f"{count:,} {state}" for state, count in states.items()) or "Nothing to start.")
+        counted = ", ".join(f"{count:,} {state}" for state, count in states.items())
+        click.echo(f"{counted}; the app's timer sends what is queued." if found else "Nothing to start.")
+
+
+def _filled(candidate: plans.Candidate) -> str:
+    """Enter a candidate; return what became of it."""
+    if isinstance(candidate.decision, RetrainRequest):
+        outcome = enter.queued(app(), candidate.decision, "Backfilled by an operator.")
+    else:
+        outcome = folders.gather(app(), candidate.decision, enter.queued)
+    if outcome.skip:
+        return "skipped"
+    return str(outcome.entry.state) if outcome.entry else "settling" if outcome.settling else "duplicate"
 
 
 def _only_datastore(app: App) -> str:

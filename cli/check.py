@@ -1,4 +1,6 @@
-"""`./retrain check`: prints what `shared/check.py` found. Never decides what is a fault, and never changes anything.
+"""`./retrain check`: prints what `shared/operate/check.py` found.
+
+Never decides what is a fault, and never changes anything.
 
 Exit code 1 when there is a fault.
 """
@@ -8,10 +10,11 @@ import sys
 import click
 import msgspec
 
-from shared import check as checks
-from shared import settings, wiring
-from shared.check import Finding
+from shared.app import build
 from shared.errors import ConfigurationError
+from shared.operate import check as checks
+from shared.operate.check import Finding
+from shared.settings import read
 
 LABELS = {"ok": "ok     ", "warning": "warning", "fault": "FAULT  "}
 
@@ -37,10 +40,10 @@ def check(offline: bool, as_json: bool) -> None:
 def look(offline: bool) -> list[Finding]:
     """Return the findings; of a configuration that cannot be used, its faults."""
     try:
-        configured = settings.load()
+        configured = read.load()
         if offline:
             return checks.offline(configured)
-        app = wiring.build(configured)
+        app = build(configured)
     except ConfigurationError as error:
         return checks.misconfigured(error)
     try:

@@ -4,12 +4,17 @@ Without that file the sample's settings serve, which are those of the stand-ins.
 """
 
 import os
+import re
+import socket
 from pathlib import Path
 
 import click
 import msgspec
 
+from shared.errors import StorageError
+
 ROOT = Path(__file__).parent.parent
+_LOCAL_STORAGE = re.compile(r"(Blob|Table)Endpoint=http://(127\.0\.0\.1|localhost):([0-9]+)")
 
 
 class _LocalSettings(msgspec.Struct, rename="pascal"):
@@ -28,3 +33,19 @@ def load() -> None:
         raise click.ClickException(f"{file}: cannot be read: {error}") from error
     for name, value in settings.values.items():
         os.environ.setdefault(name, value)
+
+
+def require_storage() -> None:
+    """Make sure that storage on this machine answers, where settings name some: that is told at once, without retries.
+
+    Raises StorageError.
+    """
+    for name, value in os.environ.items():
+        for _, host, port in _LOCAL_STORAGE.findall(value):
+            try:
+                socket.create_connection((host, int(port)), timeout=1).close()
+            except OSError as error:
+                raise StorageError(
+                    f"Nothing answers at {host}:{port}, where the setting {name!r} says that storage is: "
+                    f"{error.strerror}. Run ./retrain start, or put a real account's settings into local.settings.json."
+                ) from error

@@ -1,6 +1,7 @@
 """Adapters between Azure Functions and `shared/`: decode, call one thing there, answer.
 
-Despite the name there is no logic here: read `shared/flow.py` for that. One blueprint a file. Never decides anything.
+Despite the name there is no logic here: read `shared/flow/arrive.py` for that. One blueprint a file. Never decides
+anything.
 """
 
 import logging
@@ -9,9 +10,9 @@ from collections.abc import Iterator
 import azure.functions as func
 
 from functions import blob, operate, poison, timer, webhook
-from shared import settings
 from shared.errors import ConfigurationError
-from shared.events import log
+from shared.log import log
+from shared.settings import read
 
 
 def blueprints() -> Iterator[func.Blueprint]:
@@ -19,7 +20,7 @@ def blueprints() -> Iterator[func.Blueprint]:
     yield webhook.blueprint
     yield operate.blueprint
     try:
-        configured = settings.load()
+        configured = read.load()
     except ConfigurationError as error:
         log("not_configured", logging.ERROR, reason=error)
     else:

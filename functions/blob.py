@@ -3,9 +3,10 @@
 import azure.functions as func
 import azurefunctions.extensions.bindings.blob as sdk
 
-from shared import flow, wiring
-from shared.arrival import Source
-from shared.settings import Settings
+from shared.app import app
+from shared.flow.arrive import arrive as act_on
+from shared.rules.arrival import Source
+from shared.settings.model import Settings
 
 DETECTORS = {
     "EventGrid": (func.BlobSource.EVENT_GRID, Source.BLOB_EVENT),
@@ -31,4 +32,4 @@ def _add(made: func.Blueprint, connection: str, container: str, datastores: list
     @made.blob_trigger(arg_name="blob", path=f"{container}/{{name}}", connection=connection, source=detector)
     def arrive(blob: sdk.BlobClient) -> None:
         for datastore in datastores:
-            flow.arrive(wiring.app(), datastore, blob.blob_name, source)
+            act_on(app(), datastore, blob.blob_name, source)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import azure.functions as func
 import msgspec
@@ -19,8 +20,9 @@ from shared.errors import (
     RowError,
     StorageError,
 )
-from shared.events import log
+from shared.log import log
 
+PLATFORMS = {"code", "clientId"}  # query parameters of the platform's own: the function key
 LARGEST_BODY = 64 * 1024  # bytes; a request names one blob and a few parameters
 
 # A fault on our side is 503, never 4xx: Event Grid drops an event at once on 400, 401, 403 and 413, and retries 503.
@@ -64,6 +66,27 @@ def problems(handler: Handler) -> Handler:
             return problem(status, str(error))
 
     return handle
+
+
+def query_as[T: msgspec.Struct](req: func.HttpRequest, kind: type[T]) -> T:
+    """Return the query parameters as `kind`, which declares all that there are.
+
+    Raises BadRequestError for one that is unknown, given twice, or has a value that is none of its values: a mistyped
+    word must not become the opposite of what was meant. The URL is read, since the platform drops empty values.
+    """
+    known = [field.encode_name for field in msgspec.structs.fields(kind)]
+    given = [pair for pair in parse_qsl(urlsplit(req.url).query, keep_blank_values=True) if pair[0] not in PLATFORMS]
+    values = dict(given)
+    told = f"known are: {', '.join(known) or 'none'}"
+    for name in values:
+        if name not in known:
+            raise BadRequestError(f"There is no query parameter {name[:40]!r}; {told}.")
+    if len(values) < len(given):
+        raise BadRequestError(f"A query parameter is given twice; {told}.")
+    try:
+        return msgspec.convert(values, kind, strict=False)
+    except msgspec.ValidationError as error:
+        raise BadRequestError(f"A query parameter is not what is expected: {error}; {told}.") from error
 
 
 def body_as[T](req: func.HttpRequest, kind: type[T]) -> T:

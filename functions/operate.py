@@ -4,16 +4,23 @@ Never starts anything that an operator did not ask for.
 """
 
 from http import HTTPStatus
+from typing import Annotated
 
 import azure.functions as func
 import msgspec
+from msgspec import Meta
 
-from functions.http import answer, body_as, problems
-from shared import flow, wiring
-from shared.errors import BadRequestError, NotFoundError
-from shared.views import view
+from functions.http import answer, body_as, problems, query_as
+from shared.app import app
+from shared.operate import redrive as operators
+from shared.operate import status as statuses
+from shared.operate.views import view
+from shared.rules.durations import duration
+from shared.rules.rule import Duration
 
 blueprint = func.Blueprint()
+
+MOST = 100  # redriven by one call: it has to be answered in time
 
 
 class Redrive(msgspec.Struct, forbid_unknown_fields=True):
@@ -23,20 +30,41 @@ class Redrive(msgspec.Struct, forbid_unknown_fields=True):
     """Also what could double a live run."""
 
 
+class RedriveMany(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a redrive by rule and state."""
+
+    rule: str
+    state: str
+    since: Duration | None = None
+    limit: Annotated[int, Meta(ge=1, le=MOST)] = MOST
+    dry_run: bool = False
+    """Only say what it would be about."""
+
+
+class Nothing(msgspec.Struct):
+    """The query of a route that takes none."""
+
+
+class Retrains(msgspec.Struct):
+    """The query of the history."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)] = 50
+    rule: str | None = None
+
+
+class Close(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a close; it may be left out."""
+
+    reason: Annotated[str, Meta(max_length=1000)] = ""
+
+
 @blueprint.function_name("status")
 @blueprint.route(route="status", methods=["GET"])
 @problems
 def status(req: func.HttpRequest) -> func.HttpResponse:
     """Answer 200 when the configuration is sound and the ledger can be reached, else 503 with what is wrong."""
-    app = wiring.app()
-    app.prepare()
-    rules = [
-        {"name": rule.name, "datastore": rule.datastore, "path": rule.path, "pipeline": rule.pipeline}
-        | {"version": app.settings.pins[rule.pipeline], "since": rule.since or app.first_seen(rule)}
-        for rule in app.settings.rules
-    ]
-    work = {name: len(app.ledger.open(name)) for name in app.rule_names()}
-    return answer({"status": "ready", "rules": rules, "open": work, "blob_source": app.settings.blob_source})
+    query_as(req, Nothing)
+    return answer(statuses.status(app()))
 
 
 @blueprint.function_name("retrains")
@@ -44,11 +72,8 @@ def status(req: func.HttpRequest) -> func.HttpResponse:
 @problems
 def retrains(req: func.HttpRequest) -> func.HttpResponse:
     """Answer the newest retrain requests of all rules, or of `?rule=`; `?limit=` of them (50)."""
-    app = wiring.app()
-    limit = req.params.get("limit", "50")
-    if not limit.isdecimal() or not 1 <= int(limit) <= 1000:
-        raise BadRequestError(f"limit: expected a number from 1 to 1000, got {limit[:20]!r}.")
-    entries = app.history(int(limit), req.params.get("rule"))
+    made, asked = app(), query_as(req, Retrains)
+    entries = made.history(asked.limit, asked.rule)
     return answer({"retrains": [view(entry) for entry in entries]})
 
 
@@ -57,11 +82,8 @@ def retrains(req: func.HttpRequest) -> func.HttpResponse:
 @problems
 def retrain_by_key(req: func.HttpRequest) -> func.HttpResponse:
     """Answer one retrain request."""
-    app = wiring.app()
-    row = app.ledger.get(req.route_params["key"], app.rule_names())
-    if row is None:
-        raise NotFoundError(f"There is no retrain request {req.route_params['key'][:100]!r}.")
-    return answer(view(row.entry))
+    query_as(req, Nothing)
+    return answer(view(operators.found(app(), req.route_params["key"]).entry))
 
 
 @blueprint.function_name("redrive")
@@ -69,7 +91,32 @@ def retrain_by_key(req: func.HttpRequest) -> func.HttpResponse:
 @problems
 def redrive(req: func.HttpRequest) -> func.HttpResponse:
     """Act again on a request that came to a bad end."""
-    wish = body_as(req, Redrive) if req.get_body() else Redrive()
-    outcome = flow.redrive(wiring.app(), req.route_params["key"], wish.force)
+    query_as(req, Nothing)
+    made, wish = app(), body_as(req, Redrive) if req.get_body() else Redrive()
+    outcome = operators.redrive(made, req.route_params["key"], wish.force)
     assert outcome.entry is not None  # a redrive always has a row
     return answer(view(outcome.entry), HTTPStatus.ACCEPTED)
+
+
+@blueprint.function_name("redrive_many")
+@blueprint.route(route="redrive", methods=["POST"])
+@problems
+def redrive_many(req: func.HttpRequest) -> func.HttpResponse:
+    """Queue another attempt for what a rule has in a state; the timer sends them."""
+    query_as(req, Nothing)
+    made, asked = app(), body_as(req, RedriveMany)
+    since = duration(asked.since) if asked.since else None
+    entries = operators.wished(made, operators.Wish(rule=asked.rule, state=asked.state, since=since, limit=asked.limit))
+    if asked.dry_run:
+        return answer({"redriven": [], "would": [entry.key for entry in entries]})
+    return answer({"redriven": list(operators.redrive_many(made, entries))}, HTTPStatus.ACCEPTED)
+
+
+@blueprint.function_name("close")
+@blueprint.route(route="retrains/{key}/close", methods=["POST"])
+@problems
+def close(req: func.HttpRequest) -> func.HttpResponse:
+    """End an open request without acting."""
+    query_as(req, Nothing)
+    made, wish = app(), body_as(req, Close) if req.get_body() else Close()
+    return answer(view(operators.close(made, req.route_params["key"], wish.reason)))

@@ -9,9 +9,10 @@ from datetime import UTC, datetime
 import azure.functions as func
 import msgspec
 
-from shared import flow, wiring
-from shared.events import log
-from shared.settings import Settings
+from shared.app import app
+from shared.flow import poison
+from shared.log import log
+from shared.settings.model import Settings
 
 QUEUE = "webjobs-blobtrigger-poison"  # the platform's name for it, in the account of the trigger's connection
 
@@ -36,7 +37,6 @@ def _add(made: func.Blueprint, name: str, connection: str) -> None:
     @made.function_name(name)
     @made.queue_trigger(arg_name="message", queue_name=QUEUE, connection=connection)
     def bury(message: func.QueueMessage) -> None:
-        app = wiring.app()
         body = message.get_body()
         try:
             told = msgspec.json.decode(body, type=Message)
@@ -44,5 +44,5 @@ def _add(made: func.Blueprint, name: str, connection: str) -> None:
             log("poison_unreadable", logging.ERROR, queue=QUEUE, reason=error, message=body[:500])
             return
         told_at, etag = message.insertion_time or datetime.now(UTC), told.e_tag.strip('"')
-        for datastore in app.settings.datastores_on(connection, told.container_name):
-            flow.bury(app, datastore, told.blob_name, etag, told_at)
+        for datastore in app().settings.datastores_on(connection, told.container_name):
+            poison.bury(app(), datastore, told.blob_name, etag, told_at)

@@ -2,8 +2,9 @@
 
 import azure.functions as func
 
-from shared import flow, wiring
-from shared.settings import Settings
+from shared.app import app
+from shared.flow.tick import tick as bring_on
+from shared.settings.model import Settings
 
 
 def blueprint(settings: Settings) -> func.Blueprint:
@@ -13,6 +14,6 @@ def blueprint(settings: Settings) -> func.Blueprint:
     @made.function_name("tick")
     @made.timer_trigger(arg_name="timer", schedule=settings.timer_schedule, use_monitor=False)
     def tick(timer: func.TimerRequest) -> None:
-        flow.tick(wiring.app())
+        bring_on(app())
 
     return made

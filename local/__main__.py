@@ -84,24 +84,27 @@ def demo(as_json: bool) -> None:
     "--list-lag", default=0.0, show_default=True, type=click.FloatRange(0, 60), help="Seconds until lists show a run."
 )
 @click.option("--no-keys", is_flag=True, help="The workspace does not give back the keys of submissions.")
+@click.option("--changes", is_flag=True, help="Deploy other pins and rules meanwhile, and take the role away.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and progress on stderr.")
-def chaos(arrivals: int, seed: int, list_lag: float, no_keys: bool, as_json: bool) -> None:
+def chaos(arrivals: int, seed: int, list_lag: float, no_keys: bool, changes: bool, as_json: bool) -> None:
     """Upload while two apps are killed at random and a fifth of all submissions goes wrong; count the runs.
 
     Every upload is announced three times: by scan, by Event Grid, by HTTP. Exit code 0 only when each has come to one
-    run, by what the workspace received; with --no-keys, to one run or to a request that is held for an operator.
+    run, by what the workspace received, at what was pinned then; with --no-keys, to one run or to a request that is
+    held for an operator.
     """
-    from local import chaos
+    from local.chaos import chaos
 
-    sys.exit(chaos.chaos(arrivals=arrivals, seed=seed, list_lag_s=list_lag, keys=not no_keys, as_json=as_json))
+    keys = not no_keys
+    sys.exit(chaos(arrivals=arrivals, seed=seed, list_lag_s=list_lag, keys=keys, changes=changes, as_json=as_json))
 
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and progress on stderr.")
 def matrix(as_json: bool) -> None:
-    """Kill a worker, and worse, at every step of an arrival's way, and print what each step and fault came to.
+    """Run and print two tables: faults at every step of an arrival's way, edits of retrain.toml in every open state.
 
-    Exit code 0 only when every cell has exactly one run for each arrival.
+    Exit code 0 only when every cell keeps the promise: one run for each arrival, where it belongs.
     """
     from local import matrix
 

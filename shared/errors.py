@@ -12,17 +12,41 @@
 What a *submission* may come to is not an error but data: see `pipelines/base.py`.
 """
 
+import re
 from collections.abc import Sequence
+
+# What gives access: values of connection strings, signatures in addresses, bearer tokens, keys of functions.
+_SECRETS = re.compile(
+    r"((?:AccountKey|SharedAccessKey|SharedAccessSignature|sig|code|password|secret|token)\s*=\s*)[^;&\s'\"]+"
+    r"|(Bearer\s+)\S+|\beyJ[\w-]{10,}\.[\w-]+\.[\w-]+",
+    re.IGNORECASE,
+)
+LONGEST_SHOWN = 200  # characters of a value
+
+
+def masked(text: str) -> str:
+    """Return a text without what gives access; whatever is shown to people goes through this."""
+    return _SECRETS.sub(lambda found: f"{found[1] or found[2] or ''}***", text)
+
+
+def shown(value: object) -> str:
+    """Return a value that somebody wrote as a message quotes it: masked, and not at any length."""
+    text = masked(repr(value))
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}... ({len(text):,} characters)"
 
 
 class RetrainError(Exception):
     """Base of all errors of this application; the text says what, where, why and what to do."""
+
+    def __str__(self) -> str:
+        return masked(super().__str__())
 
 
 class ConfigurationError(RetrainError):
     """The configuration has faults; `faults` lists all of them, one sentence each."""
 
     def __init__(self, faults: Sequence[str]) -> None:
+        faults = [masked(fault) for fault in faults]
         self.faults = tuple(faults)
         count = f"{len(faults)} faults" if len(faults) != 1 else "1 fault"
         super().__init__(
@@ -48,6 +72,11 @@ class RowError(RetrainError):
 
 class StorageError(RetrainError):
     """Blob or table storage could not be reached or refused; nothing was lost, the call can be repeated."""
+
+    def __init__(self, text: str, status: int | None = None) -> None:
+        self.status = status
+        """HTTP status of the answer; None when there was none."""
+        super().__init__(text)
 
 
 class EndpointError(RetrainError):

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 from azure.core.credentials import TokenCredential
 from azure.core.exceptions import ClientAuthenticationError
-from azure.identity import DefaultAzureCredential
+from azure.identity import DefaultAzureCredential, ManagedIdentityCredential
 
 from shared.errors import EndpointError
 
@@ -20,11 +20,12 @@ _AHEAD = 300
 
 @lru_cache
 def credential(client_id: str | None = None) -> TokenCredential:
-    """Return the credential: the managed identity in Azure (`client_id`: a user-assigned one), else `az login`."""
-    return DefaultAzureCredential(
-        managed_identity_client_id=client_id or os.environ.get("AZURE_CLIENT_ID"),
-        exclude_interactive_browser_credential=True,
-    )
+    """Return the credential: the managed identity where there is one (`client_id`: a user-assigned one), else the
+    developer's, such as `az login`."""
+    client_id = client_id or os.environ.get("AZURE_CLIENT_ID")
+    if os.environ.get("IDENTITY_ENDPOINT"):  # the platform offers one: nobody else's words are of interest
+        return ManagedIdentityCredential(client_id=client_id)
+    return DefaultAzureCredential(managed_identity_client_id=client_id, exclude_interactive_browser_credential=True)
 
 
 class Tokens:
@@ -47,7 +48,7 @@ class Tokens:
                     token = credential().get_token(self._scope)
                 except ClientAuthenticationError as error:
                     raise EndpointError(
-                        f"No token for {self._scope}: {str(error.message).splitlines()[0]} "
+                        f"No token for {self._scope}: {_cause(str(error.message))} "
                         "Give the function app a managed identity with a role on the workspace, or run 'az login'."
                     ) from error
                 # Of a token that lives shorter than twice that, use half of its life.
@@ -60,3 +61,10 @@ class Tokens:
         with self._lock:
             self._renew_at = 0.0
             credential.cache_clear()
+
+
+def _cause(message: str) -> str:
+    """Return why there is no token, in one line: the first line of a chain only says that all of it was tried."""
+    first, *others = [line.strip() for line in message.splitlines() if line.strip()]
+    tried = [line for line in others if line.partition(":")[0].endswith("Credential")]
+    return "; ".join(tried)[:1000] if tried else first

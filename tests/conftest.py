@@ -9,10 +9,10 @@ import pytest
 
 from local import azurite
 from shared import identity
-from shared.ledger import Ledger
-from shared.settings import LedgerTable
-from shared.storage import table_client
-from shared.wiring import App, build
+from shared.app import App, build
+from shared.ledger.table import Ledger
+from shared.settings.model import LedgerTable
+from shared.storage.accounts import table_client
 from tests import samples
 
 if TYPE_CHECKING:  # loaded as a plugin below; imported here too it could not be

@@ -3,9 +3,10 @@
     python -m tests.crash_worker     loads the application once, and forks a fresh worker for each job on stdin
 
 A job is a line of JSON; the answers are lines of JSON on stdout: `reached` when the worker stands still at its step (a
-line on stdin lets it go on), then `ended`. The worker wires the application anew and carries out one action of flow.py.
-The steps are wrapped from outside, in the forked process alone: the application has no hooks for this. What is faked is
-a clock that runs ahead, pauses between the storage SDK's tries, and answers of storage that are lost or faults.
+line on stdin lets it go on), then `ended`. The worker wires the application anew and carries out one action of the
+flow. The steps are wrapped from outside, in the forked process alone: the application has no hooks for this. What is
+faked is a clock that runs ahead, pauses between the storage SDK's tries, and answers of storage that are lost or
+faults.
 
 Forking is sound here: the parent has one thread, no connection and no client. Never used but by tests.
 """
@@ -29,16 +30,22 @@ from azure.core.pipeline.transport._requests_basic import RequestsTransportRespo
 from azure.storage.blob import BlobClient
 from urllib3.connection import HTTPConnection
 
-from shared import flow, identity, wiring
-from shared.arrival import Source
-from shared.calls import Call
-from shared.datastores import Datastore
+from shared import identity
+from shared.app import App, build
 from shared.errors import RetrainError, StorageError
-from shared.ledger import Ledger, State
-from shared.lookout import Lookout
+from shared.flow import search
+from shared.flow.arrive import arrive
+from shared.flow.lookout import Lookout
+from shared.flow.poison import bury
+from shared.flow.tick import tick
+from shared.ledger.entries import State
+from shared.ledger.table import Ledger
+from shared.operate.calls import Call, request
+from shared.operate.redrive import redrive
 from shared.pipelines.published import PublishedEndpoint
-from shared.settings import LedgerTable, PipelineEndpoint, Settings
-from shared.wiring import App
+from shared.rules.arrival import Source
+from shared.settings.model import LedgerTable, PipelineEndpoint, Settings
+from shared.storage.datastores import Datastore
 from tests import samples
 
 PATIENCE_S = 30  # a worker that hangs is ended after so long
@@ -66,7 +73,7 @@ def _says(state: State | None) -> Callable[..., bool]:
 POINTS = {
     "received": Point(Datastore, "look", before=True),
     "properties": Point(BlobClient, "get_blob_properties"),
-    "claimed": Point(Ledger, "claim"),
+    "claimed": Point(Ledger, "enter"),
     "picked": Point(Ledger, "get"),
     "marked": Point(Ledger, "move", only=_says(State.SENDING)),
     # The whole request has left, and no answer has been read.
@@ -74,9 +81,9 @@ POINTS = {
     "answered": Point(PublishedEndpoint, "_send"),
     "recorded": Point(Ledger, "move", only=_says(None)),
     "looked": Point(Lookout, "find"),
-    "read": Point(PublishedEndpoint, "run"),
-    "listed": Point(flow, "feed", before=True, storage=(flow, "reconcile"), requests="comp=list"),
-    "scanned": Point(Ledger, "save_scan"),
+    "read": Point(PublishedEndpoint, "runs"),
+    "listed": Point(search.Finder, "feed", before=True, storage=(search, "search_one"), requests="comp=list"),
+    "searched": Point(search, "save_search"),
     "buried": Point(Ledger, "bury"),
     "noted": Point(Ledger, "note_redriven"),
 }
@@ -110,18 +117,18 @@ class Action(msgspec.Struct, kw_only=True):
     key: str = ""
 
     def do(self, app: App) -> None:
-        """Do it. Raises what flow.py raises."""
+        """Do it. Raises what the application raises."""
         match self.name:
             case "arrive":
-                flow.arrive(app, "training", self.path, Source.BLOB_SCAN)
+                arrive(app, "training", self.path, Source.BLOB_SCAN)
             case "request":
-                flow.request(app, Call(datastore="training", path=self.path))
+                request(app, Call(datastore="training", path=self.path))
             case "tick":
-                flow.tick(app)
+                tick(app)
             case "bury":
-                flow.bury(app, "training", self.path, self.etag, samples.WRITTEN)
+                bury(app, "training", self.path, self.etag, samples.WRITTEN)
             case "redrive":
-                flow.redrive(app, self.key)
+                redrive(app, self.key)
 
 
 class Job(msgspec.Struct, kw_only=True):
@@ -158,12 +165,10 @@ class _Worker:
 
     def run(self) -> Ended:
         """Wire the application, put the fault in place, act."""
-        app = wiring.build(self.job.site.settings())
+        app = build(self.job.site.settings())
         app.ledger.now = lambda: datetime.now(UTC) + timedelta(seconds=self.job.ahead_s)
         if self.job.read_s:
-            for pipeline in app.pipelines.values():
-                assert isinstance(pipeline, PublishedEndpoint)
-                pipeline.limits = msgspec.structs.replace(pipeline.limits, read_s=self.job.read_s)
+            app.endpoints.limits = msgspec.structs.replace(app.endpoints.limits, read_s=self.job.read_s)
         self._wrap()
         try:
             self.job.action.do(app)
@@ -206,7 +211,7 @@ class _Worker:
             def no_claim(*_: Any, **__: Any) -> None:
                 raise StorageError("the ledger takes no claim")
 
-            Ledger.claim = no_claim  # type: ignore[assignment, method-assign]
+            Ledger.enter = no_claim  # type: ignore[assignment, method-assign]
 
     def _strike(self) -> None:
         """Do it, the first time."""

@@ -2,13 +2,18 @@
 
 import uuid
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from shared.arrival import Arrival, Source
-from shared.rules import DataPathParameter, RetrainRequest, Rule, match
-from shared.settings import Datastore, PipelineEndpoint, Settings
+from shared.rules.arrival import Arrival, Source
+from shared.rules.decision import RetrainRequest
+from shared.rules.match import match
+from shared.rules.rule import DataPathParameter, Rule, Settle
+
+if TYPE_CHECKING:  # the rules' own tests need no settings
+    from shared.ledger.table import Ledger
+    from shared.settings.model import Settings
 
 ENDPOINT_URL = (
     "http://127.0.0.1:7081/pipelines/v1.0/subscriptions/s/resourceGroups/g"
@@ -22,7 +27,29 @@ RULE = Rule(
     pipeline="income",
     data_path=DataPathParameter(parameter="input_data"),
 )
-PINS = {"income": "1"}
+# A rule for folders: a day's parts, complete with a marker and all that a manifest lists.
+DAY = "in/us/2026-01-31"
+FOLDERS = msgspec.structs.replace(
+    RULE,
+    name="folders",
+    path="in/{country}/{day:date}/part-{n:int}.csv",
+    data_path=DataPathParameter(parameter="input_data", grain="folder"),
+    parameters={"country": "{country}", "day": "{day:%Y%m%d}", "files": "{files}", "size": "{size}", "of": "{name}"},
+    settle=Settle(marker="_SUCCESS", manifest="files.json"),
+    ignore=["**/_*"],
+)
+# The app settings that the shipped retrain.toml names.
+ENVIRON = {
+    "TRAINING_CONTAINER": "training-data",
+    "TrainingStorage": "UseDevelopmentStorage=true",
+    "AzureWebJobsStorage": "UseDevelopmentStorage=true",
+    "INCOME_ENDPOINT_URL": ENDPOINT_URL,
+}
+
+
+def changed(**changes: Any) -> Rule:
+    """Return RULE with changes."""
+    return msgspec.structs.replace(RULE, **changes)
 
 
 def arrival(path: str = "income/us/a.csv", **changes: Any) -> Arrival:
@@ -34,13 +61,21 @@ def arrival(path: str = "income/us/a.csv", **changes: Any) -> Arrival:
 def retrain_request(rule: str | None = None, **changes: Any) -> RetrainRequest:
     """Return the request that RULE (or one of another name) makes of an arrival of its own."""
     rule_ = msgspec.structs.replace(RULE, name=rule or RULE.name)
-    [decision] = match([rule_], PINS, arrival(**changes), {})
+    [decision] = match([rule_], arrival(**changes), {})
     assert isinstance(decision, RetrainRequest)
     return decision
 
 
-def settings(url: str = ENDPOINT_URL, **changes: Any) -> Settings:
+def open_states(ledger: "Ledger", rule: str = RULE.name) -> dict[str, str]:
+    """Return the state of each open request of a rule, by key."""
+    work = ledger.open(rule)
+    return {one.key: str(one.state) for one in [*work.active, *work.held, *work.queued]}
+
+
+def settings(url: str = ENDPOINT_URL, **changes: Any) -> "Settings":
     """Return settings like those of the shipped retrain.toml."""
+    from shared.settings.model import Datastore, PipelineEndpoint, Settings
+
     pipeline = PipelineEndpoint(url=url, version="1", experiment="income-retrain")
     values: dict[str, Any] = {
         "datastores": {"training": Datastore(container="training-data", connection="TrainingStorage")},

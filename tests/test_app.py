@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.test_settings import ENVIRON
+from tests.samples import ENVIRON
 
 ROOT = Path(__file__).parent.parent
 INDEX = """
@@ -44,6 +44,8 @@ HTTP = {
     "retrains": ("retrains", "GET"),
     "retrain_by_key": ("retrains/{key}", "GET"),
     "redrive": ("retrains/{key}/redrive", "POST"),
+    "redrive_many": ("redrive", "POST"),
+    "close": ("retrains/{key}/close", "POST"),
 }
 
 

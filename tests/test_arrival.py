@@ -2,11 +2,13 @@
 
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 from azure.storage.blob import BlobProperties
 
-from shared.arrival import LONGEST_PATH, Source, checked_path, from_properties
 from shared.errors import BadRequestError
+from shared.rules.arrival import LONGEST_PATH, Arrival, Source, checked_path, from_properties
+from tests.samples import arrival
 
 
 @pytest.mark.parametrize(
@@ -37,11 +39,39 @@ def test_paths_that_no_blob_should_be_asked_for_are_refused(path: str, fault: st
         checked_path(path)
 
 
+def properties(**changes: object) -> BlobProperties:
+    """Return what the storage client says of a blob."""
+    found = BlobProperties()
+    found.name, found.etag, found.size, found.metadata = "income/us", '"0x8D"', 0, {}
+    found.last_modified = datetime(2026, 11, 1, tzinfo=UTC)
+    for name, value in changes.items():
+        setattr(found, name, value)
+    return found
+
+
 def test_directory_stub_of_a_hierarchical_account() -> None:
     """The metadata that marks a stub is read whatever its casing, and the ETag loses its quotes."""
-    properties = BlobProperties()
-    properties.name, properties.etag, properties.size = "income/us", '"0x8D"', 0
-    properties.last_modified, properties.metadata = datetime(2026, 11, 1, tzinfo=UTC), {"hdi_isfolder": "True"}
-    arrival = from_properties("training", Source.BLOB_SCAN, properties)
-    assert arrival.is_folder
-    assert arrival.etag == "0x8D"
+    stub = from_properties("training", Source.BLOB_SCAN, properties(metadata={"hdi_isfolder": "True"}))
+    assert stub.is_folder
+    assert stub.etag == "0x8D"
+
+
+@pytest.mark.parametrize(
+    ("status", "pending"), [("pending", True), ("success", False), ("aborted", False), ("failed", False), (None, False)]
+)
+def test_copy_that_is_under_way(status: str | None, pending: bool) -> None:
+    """Only until it has ended, in whatever way; most blobs were never copied."""
+    found = properties()
+    found.copy.status = status
+    assert from_properties("training", Source.SEARCH, found).pending is pending
+
+
+def test_rows_of_earlier_versions_say_reconcile() -> None:
+    """What the search found then is read as that, and written with its new name; other words are still refused."""
+    row = msgspec.json.encode(arrival(source=Source.SEARCH))
+    assert b'"source":"search"' in row
+    old = msgspec.json.decode(row.replace(b'"search"', b'"reconcile"').replace(b',"pending":false', b""), type=Arrival)
+    assert (old.source, old.pending) == (Source.SEARCH, False)
+    assert Source("reconcile") is Source.SEARCH
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(row.replace(b'"search"', b'"hearsay"'), type=Arrival)

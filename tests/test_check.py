@@ -17,18 +17,16 @@ from azure.storage.blob import ContainerClient
 
 from local.azurite import connection_string
 from local.workspace.seed import ENDPOINT_ID, PIPELINE_IDS
-from shared import check as checks
 from shared import identity
-from shared.check import Finding
-from shared.datastores import Datastore as Store
-from shared.identity import Tokens
-from shared.ledger import Ledger
-from shared.pipelines.base import Limits, Registered
-from shared.pipelines.published import PublishedEndpoint
+from shared.app import App, build
+from shared.ledger.table import Ledger
+from shared.operate import check as checks
+from shared.operate.check import Finding
+from shared.pipelines.base import Registered
 from shared.pipelines.wire import inputs, registered
-from shared.rules import DataPathParameter, Example, Rule
-from shared.settings import Datastore, PublishedPipeline, Settings
-from shared.wiring import App, build
+from shared.rules.rule import DataPathParameter, Example, Rule
+from shared.settings.model import Datastore, PublishedPipeline, Settings
+from shared.storage.datastores import Datastore as Store
 from tests import samples
 from tests.fixtures_workspace import ROOT, LocalWorkspace
 from tests.samples import ENDPOINT_URL, RULE
@@ -366,8 +364,7 @@ def test_account_that_cannot_be_reached(ready: App) -> None:
 def at(app: App, url: str) -> App:
     """Return the application with its pipeline at another address."""
     pipeline = msgspec.structs.replace(app.settings.pipelines["income"], url=url)
-    made = PublishedEndpoint(url, "e", Tokens(pipeline.audience), Limits.within(app.settings.grace))
-    return replace(with_settings(app, pipelines={"income": pipeline}), pipelines={"income": made})
+    return with_settings(app, pipelines={"income": pipeline})
 
 
 def test_workspace_that_cannot_be_reached(ready: App) -> None:
@@ -375,7 +372,6 @@ def test_workspace_that_cannot_be_reached(ready: App) -> None:
     other = at(ready, ENDPOINT_URL.replace(":7081", f":{NOWHERE}"))
     [fault] = faults(checks.check(other))
     assert fault.cure == checks.CONNECT
-    other.pipelines["income"].close()
 
 
 def test_identity_that_gets_no_token(ready: App, workspace: LocalWorkspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -455,7 +451,6 @@ def test_datastore_that_may_not_be_read_is_a_warning(ready: App, refusing: str) 
     [warning] = warnings(found)
     assert "403 Forbidden: may not datastores/read" in warning.what
     assert "AzureML Data Scientist" in warning.cure
-    other.pipelines["income"].close()
 
 
 # Offline

@@ -6,13 +6,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from shared import settings
-from shared.rulecheck import decide, example_faults
-from shared.rules import DataPathParameter, Example, FurtherDataPath, RetrainRequest, Rule, Settle
-from tests.test_settings import ENVIRON
+from shared.rules.check import decide, example_faults
+from shared.rules.decision import RetrainRequest
+from shared.rules.rule import DataPathParameter, Example, FurtherDataPath, Rule, Settle
+from shared.settings import read
+from tests.samples import ENVIRON
 
 PAGE = (Path(__file__).parent.parent / "docs" / "rules.md").read_text(encoding="utf-8")
-HEAD = settings.FILE.read_text(encoding="utf-8").partition("[[rules]]")[0]
+HEAD = read.FILE.read_text(encoding="utf-8").partition("[[rules]]")[0]
 BLOCKS = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
 
 
@@ -25,7 +26,7 @@ def loaded(tmp_path: Path, text: str) -> tuple[Rule, ...]:
     """Return the rules of a file that begins like the shipped one."""
     file = tmp_path / "retrain.toml"
     file.write_text(HEAD + text, encoding="utf-8")
-    return settings.load(file, ENVIRON).rules
+    return read.load(file, ENVIRON).rules
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=named)

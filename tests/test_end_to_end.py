@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +61,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with Stack(ports, logs=logs, parts=("storage", "workspace")) as stack:
         made = Running(stack)
         with made.container:
-            made.container.upload_blob("income/us/from-before.csv", b"age\n1\n")
+            written = made.container.upload_blob("income/us/from-before.csv", b"age\n1\n").get_blob_properties()
+            until(lambda: datetime.now(UTC) - written.last_modified >= timedelta(seconds=1))  # dates have whole seconds
             stack.start_app(RETRAIN_TIMER_SCHEDULE="0 0 0 1 1 *")
             yield made
 
@@ -165,6 +168,41 @@ def test_dry_run_shows_the_request_and_sends_nothing(running: Running) -> None:
     assert len(running.runs()) == before
 
 
+@pytest.mark.parametrize(
+    "query",
+    ["dry_run=1", "dry_run=yes", "dry_run", "dry_run=", "dryRun=true", "dry_run=True", "dry_run=true&dry_run=true"],
+)
+def test_dry_run_that_is_mistyped_starts_nothing(running: Running, query: str) -> None:
+    """Whoever writes something like it does not mean to train: a 400 that says what is known."""
+    path = f"income/it/{uuid.uuid4().hex}.csv"
+    running.container.upload_blob(path, b"age\n1\n")
+    until(lambda: running.runs(path))  # by the scan
+    before = len(running.runs(path))
+    body = json.dumps({"datastore": "training", "path": path, "force": True})
+    answer = requests.post(f"{running.api}/retrain?{query}", data=body, timeout=30)
+    assert answer.status_code == 400
+    assert "known are: dry_run" in answer.json()["detail"]
+    assert len(running.runs(path)) == before
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("state=failed", "known are: limit, rule"),
+        ("limit=0", "known are: limit"),
+        ("limit=" + "9" * 5000, "known are: limit"),
+        ("limit=ten", "known are: limit"),
+        ("limit=1&limit=2", "given twice"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_queries_that_are_none(running: Running, query: str, says: str) -> None:
+    """An unknown parameter, or a value that is none, is never taken for no parameter at all."""
+    answer = requests.get(f"{running.api}/retrains?{query}", timeout=30)
+    assert answer.status_code == 400
+    assert says in answer.json()["detail"]
+
+
 def test_forced_call_trains_again(running: Running) -> None:
     """Another run, another key."""
     path = "income/es/a.csv"
@@ -179,7 +217,7 @@ def test_forced_call_trains_again(running: Running) -> None:
 def test_redrive_over_http(running: Running) -> None:
     """A refused request is acted on again; a key that is none is a 404."""
     path = "income/pt/a.csv"
-    fault = [{"on": "submit", "kind": "status", "status": 403}]
+    fault = [{"on": "submit", "kind": "status", "status": 400}]
     requests.post(f"{running.stack.workspace_url}/_control/faults", json=fault, timeout=30)
     running.container.upload_blob(path, b"age\n1\n")
     refused = running.retrain({"datastore": "training", "path": path}).json()
@@ -190,6 +228,27 @@ def test_redrive_over_http(running: Running) -> None:
     assert (again.status_code, again.json()["status"]) == (409, 409)
     missing = requests.post(f"{running.api}/retrains/nonsense/redrive", timeout=30)
     assert missing.status_code == 404
+
+
+def test_many_are_redriven_over_http(running: Running) -> None:
+    """By rule and state: first what it would be about, then they are queued; a state that is none is a 400."""
+    path = "income/pt/b.csv"
+    fault = [{"on": "submit", "kind": "status", "status": 400}]
+    requests.post(f"{running.stack.workspace_url}/_control/faults", json=fault, timeout=30)
+    running.container.upload_blob(path, b"age\n1\n")
+    refused = running.retrain({"datastore": "training", "path": path}).json()
+    wish = {"rule": "income-files", "state": "refused", "since": "1h"}
+    would = requests.post(f"{running.api}/redrive", json={**wish, "dry_run": True}, timeout=30)
+    assert would.json() == {"redriven": [], "would": [refused["key"]]}
+    answer = requests.post(f"{running.api}/redrive", json=wish, timeout=30)
+    [done] = answer.json()["redriven"]
+    assert (answer.status_code, done["key"], done["error"]) == (202, refused["key"], "")
+    queued = requests.get(f"{running.api}/retrains/{done['attempt']}", timeout=30).json()
+    assert (queued["state"], queued["attempt"]) == ("queued", 2)
+    closed = requests.post(f"{running.api}/retrains/{done['attempt']}/close", json={"reason": "no"}, timeout=30)
+    assert (closed.status_code, closed.json()["state"]) == (200, "closed")
+    odd = requests.post(f"{running.api}/redrive", json={**wish, "state": "odd"}, timeout=30)
+    assert (odd.status_code, "there are: refused" in odd.json()["detail"]) == (400, True)
 
 
 def test_poison_message_is_tried_once_more(running: Running) -> None:

@@ -28,7 +28,7 @@ from local.events import Blob, EventGrid, HandshakeError, Schema, Subscription
 from local.process import Child, ChildFailedError, free_ports
 from local.stack import Ports, Stack, get_json
 from local.workspace.server import listen
-from shared.arrival import Source
+from shared.rules.arrival import Source
 from tests.apps.running import eventually
 
 FAST = 1000.0  # the pauses of 10 and 30 s become 10 and 30 ms

@@ -1,6 +1,7 @@
 """Who may import whom, and that nobody else's package stands in for ours."""
 
 import ast
+from graphlib import TopologicalSorter
 from importlib import metadata
 from pathlib import Path
 
@@ -41,6 +42,55 @@ def test_import_directions(package: str) -> None:
         if module == name or module.startswith(f"{name}.")
     ]
     assert wrong == []
+
+
+# What stands on which floor of shared/; a room imports from floors below, and from itself.
+FLOORS = {
+    "operate": 7,
+    "flow": 6,
+    "app": 5,
+    "ledger": 4,
+    "settings": 4,
+    "storage": 3,
+    "pipelines": 3,
+    "rules": 2,
+    "identity": 2,
+    "log": 2,
+    "errors": 1,
+}
+
+
+def room(module: str) -> str:
+    """Return the room that a module of shared/ is in."""
+    return module.split(".")[1]
+
+
+def test_floors_of_the_house() -> None:
+    """Each module imports from floors below its own, or from its own room; a room that nobody has placed is a fault."""
+    wrong = [
+        f"{module} imports {other}"
+        for module, others in house().items()
+        for other in others
+        if room(module) != room(other) and FLOORS[room(module)] <= FLOORS[room(other)]
+    ]
+    assert wrong == []
+
+
+def test_no_circles_within_a_room() -> None:
+    """Also none that only type checkers see."""
+    modules = house()
+    graph = {module: {other for other in others if room(other) == room(module)} for module, others in modules.items()}
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names the circle
+
+
+def house() -> dict[str, set[str]]:
+    """Return each module of shared/ with the modules of shared/ that it imports."""
+    files = {
+        ".".join(file.relative_to(ROOT).with_suffix("").parts): file
+        for file in (ROOT / "shared").rglob("*.py")
+        if file.name != "__init__.py"
+    }
+    return {module: (imported(file) & files.keys()) - {module} for module, file in files.items()}
 
 
 @pytest.mark.parametrize("name", ["shared", "functions", "function_app", "cli", "local", "tests"])

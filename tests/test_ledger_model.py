@@ -17,21 +17,25 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from shared.errors import ConflictError, RowError
-from shared.ledger import OPEN, Claimed, Entry, Ledger, Row, State, Taken
-from shared.rules import RetrainRequest, again
-from shared.storage import table_client
+from shared.ledger.entries import OPEN, PLACES, Entry, Row, State
+from shared.ledger.table import Entered, Ledger, Taken
+from shared.rules.decision import RetrainRequest, again
+from shared.storage.accounts import table_client
 from tests.samples import RULE, retrain_request
 
 GRACE = timedelta(minutes=10)
 START = datetime(2026, 11, 1, 12, 0, 0, tzinfo=UTC)
 RULES = ("one", "two")
-# The arrows of the drawing in shared/ledger.py.
+ENTERED = (State.QUEUED, State.SENDING, State.SKIPPED, State.HELD)
+# The arrows of the drawing in shared/ledger/entries.py.
 NEXT = {
-    State.SENDING: (State.SUBMITTED, State.REFUSED, State.WAITING, State.UNCERTAIN, State.HELD),
-    State.WAITING: (State.SENDING, State.HELD),
-    State.UNCERTAIN: (State.SUBMITTED, State.SENDING, State.HELD),
-    State.SUBMITTED: (State.RUNNING, State.FINISHED, State.FAILED, State.CANCELED, State.MISPINNED),
-    State.RUNNING: (State.FINISHED, State.FAILED, State.CANCELED),
+    State.QUEUED: (State.SENDING, State.HELD, State.SUPERSEDED, State.SKIPPED, State.REFUSED, State.CLOSED),
+    State.SENDING: (State.SUBMITTED, State.REFUSED, State.DEFERRED, State.UNCERTAIN, State.HELD, State.CLOSED),
+    State.DEFERRED: (State.SENDING, State.HELD, State.REFUSED, State.DEFERRED, State.CLOSED),
+    State.UNCERTAIN: (State.SUBMITTED, State.SENDING, State.HELD, State.CLOSED),
+    State.SUBMITTED: (State.RUNNING, State.FINISHED, State.FAILED, State.CANCELED, State.MISPINNED, State.LOST_SIGHT),
+    State.RUNNING: (State.RUNNING, State.FINISHED, State.FAILED, State.CANCELED, State.LOST_SIGHT, State.CLOSED),
+    State.HELD: (State.QUEUED, State.SUBMITTED, State.CLOSED),
 }
 
 
@@ -58,33 +62,32 @@ class LedgerMachine(RuleBasedStateMachine):
         """The clock goes on."""
         self.now += timedelta(minutes=minutes)
 
-    @rule(target=held, name=st.sampled_from(RULES), age=st.integers(-2, 2))
-    def claimed(self, name: str, age: int) -> Row:
-        """A new arrival is claimed; it may be older than others."""
-        return self.claim(name, START + timedelta(days=age))
+    @rule(target=held, name=st.sampled_from(RULES), age=st.integers(-2, 2), state=st.sampled_from(ENTERED))
+    def claimed(self, name: str, age: int, state: State) -> Row:
+        """A new arrival is entered, in any state that it may begin with; it may be older than others."""
+        return self.claim(name, START + timedelta(days=age), state)
 
     @rule(target=held, row=held)
     def claimed_again(self, row: Row) -> Row:
         """The key is taken, and whoever comes is told what became of it."""
         newest = self.rows[row.entry.key]
-        assert self.ledger.claim(row.entry.retrain_request(), GRACE) == Taken(newest)
+        assert self.ledger.enter(row.entry.retrain_request(), State.SENDING) == Taken(newest.entry.key)
         return newest
 
     @rule(target=held, name=st.sampled_from(RULES))
     def claimed_by_two_at_once(self, name: str) -> Row:
         """One of them gets it."""
         request = retrain_request(name)
-        results = self.at_once(lambda _: self.ledger.claim(request, GRACE))
-        [row] = [result.row for result in results if isinstance(result, Claimed)]
-        [taken] = [result for result in results if isinstance(result, Taken)]
-        assert taken.row == row
+        results = self.at_once(lambda _: self.ledger.enter(request, State.SENDING))
+        [row] = [result.row for result in results if isinstance(result, Entered)]
+        assert Taken(row.entry.key) in results
         return self.kept(row)
 
     @rule(target=held, row=held, data=st.data())
     def moved(self, row: Row, data: st.DataObject) -> Row:
         """Whoever holds the newest row of open work changes it; a stale one changes nothing."""
         key, newest = row.entry.key, self.rows[row.entry.key]
-        if row.open_etag is None:
+        if not row.entry.is_open:
             return newest
         state = data.draw(st.sampled_from(NEXT[row.entry.state]))
         changes = self.changes(data.draw(st.sampled_from((None, 0, 5, 30))))
@@ -103,7 +106,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def moved_by_two_at_once(self, row: Row) -> Row:
         """Of two who read the same row, one changes it; the other is told."""
         newest = self.rows[row.entry.key]
-        if newest.open_etag is None:
+        if not newest.entry.is_open:
             return newest
         state = NEXT[newest.entry.state][0]
         wishes = [self.changes(5), self.changes(5)]
@@ -126,14 +129,14 @@ class LedgerMachine(RuleBasedStateMachine):
             self.ledger.bury(request, "another reason")
         row = self.ledger.get(request.key, [name])
         assert row is not None
-        assert (row.entry.state, row.entry.reason, row.open_etag) == (State.DEAD, "the first reason", None)
+        assert (row.entry.state, row.entry.reason) == (State.DEAD, "the first reason")
         self.kept(row)
 
     @rule(target=held, row=held)
     def noted_as_redriven(self, row: Row) -> Row:
         """The note is in the row; who read it before has a stale one."""
         newest, successor = self.rows[row.entry.key], again(row.entry.retrain_request(), 2).key
-        self.ledger.note_redriven(row, successor)
+        self.ledger.note_redriven(row.entry, successor)
         noted = self.ledger.get(row.entry.key, RULES)
         assert noted is not None
         assert noted.entry == msgspec.structs.replace(newest.entry, redriven=successor)
@@ -146,26 +149,36 @@ class LedgerMachine(RuleBasedStateMachine):
         since = START + timedelta(days=age)
         for name in RULES:
             entries = [kept.entry for kept in self.rows.values() if kept.entry.rule == name]
-            work = [entry for entry in entries if entry.state in OPEN]
-            due = [entry for entry in work if entry.due_at is None or entry.due_at <= self.now]
-            assert {key for key, _ in self.ledger.open(name)} == {entry.key for entry in work}
-            assert {key for key, _ in self.ledger.open(name, due=self.now)} == {entry.key for entry in due}
+            work = self.ledger.open(name)
+            placed = {"o": work.active, "p": work.held, "q": work.queued}
+            for place, found in placed.items():
+                wanted = {entry.key for entry in entries if PLACES.get(entry.state) == place}
+                assert [one.key for one in found] == sorted(wanted)
+            for one in [*work.active, *work.held, *work.queued]:
+                entry = self.rows[one.key].entry
+                assert (one.state, one.due_at, one.tries) == (entry.state, entry.due_at, entry.tries)
+            assert [one.key for one in self.ledger.queue(name, limit)] == [one.key for one in work.queued][:limit]
+            assert [one.key for one in self.ledger.open(name, queued=1).queued] == [one.key for one in work.queued][:1]
             history = self.ledger.history(name, limit)
             newest = sorted((written(entry) for entry in entries), reverse=True)[:limit]
             assert [written(entry) for entry in history] == newest
             assert all(entry == self.rows[entry.key].entry for entry in history)
-            assert self.ledger.keys(name, since).keys() == {entry.key for entry in entries if written(entry) >= since}
+            known = {one.key: one.path for one in self.ledger.known(name, since)}
+            assert known == {entry.key: entry.path for entry in entries if written(entry) >= since}
+            for state in (State.HELD, State.REFUSED):
+                in_state = {entry.key for entry in entries if entry.state == state}
+                assert {entry.key for entry in self.ledger.in_state(name, state)} == in_state
 
     @invariant()
     def ended_work_is_not_open(self) -> None:
-        """An entry has an open row as long as it is open."""
-        assert all((row.open_etag is not None) == (row.entry.state in OPEN) for row in self.rows.values())
+        """An entry is open as long as it is in an open state."""
+        assert all(row.entry.is_open == (row.entry.state in OPEN) for row in self.rows.values())
 
-    def claim(self, name: str, last_modified: datetime) -> Row:
-        """Claim a new arrival."""
+    def claim(self, name: str, last_modified: datetime, state: State = State.SENDING) -> Row:
+        """Enter a new arrival."""
         request = retrain_request(name, last_modified=last_modified)
-        result = self.ledger.claim(request, GRACE)
-        assert isinstance(result, Claimed)
+        result = self.ledger.enter(request, state, due_at=self.now + GRACE)
+        assert isinstance(result, Entered)
         assert result.row.entry.retrain_request() == request
         return self.kept(result.row)
 
@@ -227,8 +240,8 @@ def replace(ledger: Ledger, request: RetrainRequest, **columns: Any) -> None:
 
 
 DAMAGES: dict[str, dict[str, Any]] = {
-    "a state of a newer version": {"State": "paused", "Layout": 2},
-    "a newer layout without a column": {"Change": None, "Layout": 2},
+    "a state of a newer version": {"State": "paused", "Layout": 3},
+    "a newer layout without a column": {"Change": None, "Layout": 3},
     "a state that nobody knows": {"State": "paused"},
     "a missing column": {"Change": None},
     "a column of another type": {"Tries": "many"},
@@ -244,7 +257,7 @@ def damaged(request: pytest.FixtureRequest, ledger: Ledger) -> RetrainRequest:
     """A claimed request whose history row is damaged, between two that are sound."""
     requests = [retrain_request(path=f"income/{number}.csv") for number in range(3)]
     for made in requests:
-        ledger.claim(made, GRACE)
+        ledger.enter(made, State.SENDING)
     replace(ledger, requests[1], **DAMAGES[request.param])
     return requests[1]
 
@@ -254,8 +267,7 @@ def test_row_that_cannot_be_read_says_why(ledger: Ledger, damaged: RetrainReques
     """The error names the row and what is wrong with it, and is nobody's crash."""
     with pytest.raises(RowError, match=rf"{damaged.key}.* of rule '{RULE.name}' cannot be read"):
         ledger.get(damaged.key, [RULE.name])
-    with pytest.raises(RowError):
-        ledger.claim(damaged, GRACE)
+    assert ledger.enter(damaged, State.SENDING) == Taken(damaged.key)  # it is taken, whatever the row says
 
 
 @pytest.mark.parametrize("damaged", DAMAGES, indirect=True)
@@ -268,8 +280,8 @@ def test_row_that_cannot_be_read_is_in_nobodys_way(
         assert [entry.path for entry in ledger.history(RULE.name, 10)].count(damaged.arrival.path) == 0
     assert len(ledger.history(RULE.name, 10)) == 2
     assert damaged.key in caplog.text
-    assert len(ledger.open(RULE.name)) == 3
-    assert damaged.key in ledger.keys(RULE.name, damaged.arrival.last_modified)
+    assert len(ledger.open(RULE.name).active) == 3
+    assert damaged.key in {one.key for one in ledger.known(RULE.name, damaged.arrival.last_modified)}
     assert next(iter(ledger.table.query_entities(f"RowKey eq 'o|{damaged.key}'"))) == before
 
 
@@ -277,29 +289,29 @@ def test_open_row_of_a_newer_version_is_in_nobodys_way(ledger: Ledger) -> None:
     """Its state is not known here; the other open work still is done."""
     requests = [retrain_request(path=f"income/{number}.csv") for number in range(2)]
     for request in requests:
-        ledger.claim(request, GRACE)
-    entity = {"PartitionKey": RULE.name, "RowKey": f"o|{requests[0].key}", "State": "paused", "Layout": 2}
+        ledger.enter(request, State.SENDING)
+    entity = {"PartitionKey": RULE.name, "RowKey": f"o|{requests[0].key}", "State": "paused", "Layout": 3}
     ledger.table.update_entity(entity, mode=UpdateMode.MERGE)
-    assert requests[1].key in {key for key, _ in ledger.open(RULE.name)}
+    assert [one.key for one in ledger.open(RULE.name).active] == [requests[1].key]
 
 
 def test_columns_of_a_newer_version_are_kept(ledger: Ledger) -> None:
     """A row with columns that are not known here is read and changed, and keeps them."""
     request = retrain_request()
-    ledger.claim(request, GRACE)
-    replace(ledger, request, Invented="later", Layout=2)
+    ledger.enter(request, State.SENDING)
+    replace(ledger, request, Invented="later", Layout=3)
     row = ledger.get(request.key, [RULE.name])
     assert row is not None
     ledger.move(row, State.SUBMITTED, run_id="r")
     entity = next(iter(ledger.table.query_entities(f"Key eq '{request.key}'")))
-    assert (entity["Invented"], entity["Layout"], entity["RunId"]) == ("later", 2, "r")
+    assert (entity["Invented"], entity["Layout"], entity["RunId"]) == ("later", 3, "r")
 
 
 def test_row_of_an_older_version(ledger: Ledger) -> None:
     """Columns that came later have their defaults."""
     request = retrain_request()
-    ledger.claim(request, GRACE)
-    newer = ("DueAt", "RunStatus", "PipelineId", "Redriven", "Layout", "Reason", "RunUrl")
+    ledger.enter(request, State.SENDING)
+    newer = ("DueAt", "RunStatus", "PipelineId", "Redriven", "Layout", "Reason", "RunUrl", "Target", "UnreadSince")
     replace(ledger, request, **dict.fromkeys(newer, None))
     row = ledger.get(request.key, [RULE.name])
     assert row is not None

@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from shared import flow
-from shared.arrival import Source
-from shared.ledger import Entry, State
-from shared.rules import match
-from shared.wiring import App
+from shared.app import App
+from shared.flow.arrive import act
+from shared.flow.tick import tick
+from shared.ledger.entries import Entry, State
+from shared.rules.arrival import Source
+from shared.rules.match import match
 from tests import samples
 from tests.fixtures_workspace import LocalWorkspace
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("empty_container")
 def limited(app: App, **limits: Any) -> App:
     """Return the app with limits on its rule."""
     rule = msgspec.structs.replace(samples.RULE, **limits)
-    return App(msgspec.structs.replace(app.settings, rules=(rule,)), app.ledger, app.datastores, app.pipelines)
+    return App(msgspec.structs.replace(app.settings, rules=(rule,)), app.ledger, app.datastores, app.endpoints)
 
 
 def arrive(app: App, workspace: LocalWorkspace, number: int) -> Entry:
@@ -29,7 +30,7 @@ def arrive(app: App, workspace: LocalWorkspace, number: int) -> Entry:
     path = f"income/us/{number}.csv"
     workspace.upload(path, f"a\n{number}\n")
     arrival = samples.arrival(path, last_modified=samples.WRITTEN + timedelta(seconds=number))
-    [outcome] = flow.act(app, match(app.settings.rules, app.settings.pins, arrival, {}), arrival)
+    [outcome] = act(app, match(app.settings.rules, arrival, {}), arrival)
     assert outcome.entry is not None
     return outcome.entry
 
@@ -57,12 +58,12 @@ def test_requests_without_room_wait_and_follow_in_order(app: App, workspace: Loc
     app = limited(app, max_active=1)
     for number in (2, 1, 3):
         arrive(app, workspace, number)
-    assert states(app) == {"2": State.SUBMITTED, "1": State.WAITING, "3": State.WAITING}
-    flow.tick(app)
+    assert states(app) == {"2": State.SUBMITTED, "1": State.QUEUED, "3": State.QUEUED}
+    tick(app)
     assert len(workspace.control("GET", "runs")) == 1
     finish(workspace, "income/us/2.csv")
-    flow.tick(app)
-    assert states(app) == {"2": State.FINISHED, "1": State.SUBMITTED, "3": State.WAITING}
+    tick(app)
+    assert states(app) == {"2": State.FINISHED, "1": State.SUBMITTED, "3": State.QUEUED}
 
 
 def test_latest_supersedes_those_that_wait(app: App, workspace: LocalWorkspace) -> None:
@@ -70,18 +71,20 @@ def test_latest_supersedes_those_that_wait(app: App, workspace: LocalWorkspace) 
     app = limited(app, max_active=1, when_busy="latest")
     for number in (1, 2, 4, 3):
         arrive(app, workspace, number)
-    assert states(app) == {"1": State.SUBMITTED, "2": State.SUPERSEDED, "3": State.SUPERSEDED, "4": State.WAITING}
+    tick(app)
+    assert states(app) == {"1": State.SUBMITTED, "2": State.SUPERSEDED, "3": State.SUPERSEDED, "4": State.QUEUED}
     finish(workspace, "income/us/1.csv")
-    flow.tick(app)
+    tick(app)
     assert states(app)["4"] == State.SUBMITTED
 
 
 def test_skip_records_what_came_while_busy(app: App, workspace: LocalWorkspace) -> None:
     """`skip`: it is not trained on, and its row says why."""
     app = limited(app, max_active=1, when_busy="skip")
-    arrive(app, workspace, 1)
+    first = arrive(app, workspace, 1)
     skipped = arrive(app, workspace, 2)
-    assert (skipped.state, skipped.reason) == (State.SKIPPED, "1 runs were active.")
+    assert (skipped.state, skipped.reason) == (State.SKIPPED, "1 runs are active; the rule's max_active is 1.")
+    assert samples.open_states(app.ledger) == {first.key: State.SUBMITTED}
 
 
 def test_many_workers_at_once_let_no_more_in_than_there_is_room(app: App, workspace: LocalWorkspace) -> None:
@@ -90,9 +93,9 @@ def test_many_workers_at_once_let_no_more_in_than_there_is_room(app: App, worksp
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: arrive(app, workspace, number), range(8)))
     for _ in range(3):
-        flow.tick(app)
+        tick(app)
     assert len(workspace.control("GET", "runs")) == 2
-    assert sum(state == State.WAITING for state in states(app).values()) == 6
+    assert sum(state == State.QUEUED for state in states(app).values()) == 6
 
 
 def test_daily_cap_holds_the_rest_back_until_tomorrow(app: App, workspace: LocalWorkspace) -> None:
@@ -102,11 +105,11 @@ def test_daily_cap_holds_the_rest_back_until_tomorrow(app: App, workspace: Local
     app.ledger.now = lambda: noon
     for number in (1, 2, 3):
         arrive(app, workspace, number)
-    assert states(app) == {"1": State.SUBMITTED, "2": State.SUBMITTED, "3": State.WAITING}
-    flow.tick(app)
-    assert states(app)["3"] == State.WAITING
+    assert states(app) == {"1": State.SUBMITTED, "2": State.SUBMITTED, "3": State.QUEUED}
+    tick(app)
+    assert states(app)["3"] == State.QUEUED
     app.ledger.now = lambda: noon + timedelta(days=1)
-    flow.tick(app)
+    tick(app)
     assert states(app)["3"] == State.SUBMITTED
 
 
@@ -115,6 +118,7 @@ def test_throttled_request_keeps_its_place(app: App, workspace: LocalWorkspace, 
     """It was let in: what waits for another try counts as active."""
     app = limited(app, max_active=1)
     workspace.control("POST", "faults", [{"on": "submit", "kind": "status", "status": 429, "retry_after": 300}])
-    assert arrive(app, workspace, 1).state == State.WAITING
-    assert arrive(app, workspace, 2).reason == "Not let in yet."
+    assert arrive(app, workspace, 1).state == State.DEFERRED
+    waits = arrive(app, workspace, 2)
+    assert (waits.state, waits.reason) == (State.QUEUED, "1 runs are active; the rule's max_active is 1.")
     assert workspace.control("GET", "runs") == []

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.patterns import CaptureError, Pattern, PatternError, literal_prefix
+from shared.rules.patterns import CaptureError, Pattern, PatternError, literal_prefix
 
 # What the storage service allows in a name, and more: any code point, surrogates and line breaks included.
 NAMES = st.text(st.characters(), max_size=1024)

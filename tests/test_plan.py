@@ -11,14 +11,18 @@ from typing import Any
 
 import pytest
 
-from shared import flow, plan
-from shared.arrival import Source
-from shared.calls import Call
+from shared.app import App, build
 from shared.errors import BadRequestError, NotFoundError
-from shared.ledger import State
-from shared.rules import RetrainRequest
-from shared.wiring import App
+from shared.flow.arrive import arrive as deliver
+from shared.flow.tick import tick
+from shared.ledger.entries import State
+from shared.operate import plan
+from shared.operate.calls import Call, request
+from shared.rules.arrival import Source
+from shared.rules.decision import RetrainRequest
+from shared.settings import read
 from tests.fixtures_workspace import LocalWorkspace
+from tests.samples import ENVIRON
 
 ROOT = Path(__file__).parent.parent
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -37,7 +41,7 @@ def test_plan_is_what_would_be_sent(app: App, workspace: LocalWorkspace) -> None
     [planned] = plan.plan_call(app, call("income/us/a.csv", parameters={"seed": "7"}))
     assert (planned.decision, planned.version, planned.data_path) == ("start", "1", "training/income/us/a.csv")
     assert workspace.control("GET", "runs") == []
-    flow.request(app, call("income/us/a.csv", parameters={"seed": "7"}))
+    request(app, call("income/us/a.csv", parameters={"seed": "7"}))
     [run] = workspace.control("GET", "runs")
     assert planned.request is not None
     assert planned.request.url.endswith(run["url"])
@@ -47,7 +51,7 @@ def test_plan_is_what_would_be_sent(app: App, workspace: LocalWorkspace) -> None
 def test_plan_of_what_is_started_already(app: App, workspace: LocalWorkspace) -> None:
     """It says so, with the state of the row."""
     workspace.upload("income/us/a.csv", "a\n1\n")
-    flow.request(app, call("income/us/a.csv"))
+    request(app, call("income/us/a.csv"))
     [planned] = plan.plan_call(app, call("income/us/a.csv"))
     assert (planned.decision, planned.state) == ("started", State.SUBMITTED)
 
@@ -79,7 +83,7 @@ def test_candidates_are_what_is_there_and_has_no_row(app: App, workspace: LocalW
     for number in range(3):
         workspace.upload(f"income/us/{number}.csv", "a\n1\n")
     workspace.upload("income/us/notes.txt", "x")
-    flow.arrive(app, "training", "income/us/1.csv", Source.BLOB_EVENT)
+    deliver(app, "training", "income/us/1.csv", Source.BLOB_EVENT)
     [rule] = app.settings.rules
     found = list(plan.candidates(app, rule, None))
     assert [item.arrival.path for item in found] == ["income/us/0.csv", "income/us/2.csv"]
@@ -109,7 +113,23 @@ def command(workspace: LocalWorkspace, storage: str) -> Command:
     return run
 
 
-def test_operators_way_from_plan_to_redrive(command: Command, workspace: LocalWorkspace) -> None:
+@pytest.fixture
+def ticking(workspace: LocalWorkspace, storage: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Let the timer of an app tick on the shipped retrain.toml."""
+    monkeypatch.setenv("TRAINING_CONTAINER", "training-data")
+    monkeypatch.setenv("INCOME_ENDPOINT_URL", workspace.endpoint["url"])
+
+    def tick_once() -> None:
+        app = build(read.load())
+        tick(app)
+        app.close()
+
+    return tick_once
+
+
+def test_operators_way_from_plan_to_redrive(
+    command: Command, workspace: LocalWorkspace, ticking: Callable[[], None]
+) -> None:
     """Plan, count, backfill after a question, history, and a redrive that is refused without force."""
     workspace.control("POST", "settings", {"engine": "hold"})
     workspace.upload("income/us/a.csv", "a\n1\n")
@@ -128,10 +148,14 @@ def test_operators_way_from_plan_to_redrive(command: Command, workspace: LocalWo
     assert workspace.control("GET", "runs") == []
     assert json.loads(command("backfill", "--rule", "income-files", "--limit", "1", "--yes", "--json").stdout)[
         "states"
-    ] == {"submitted": 1}
+    ] == {"queued": 1}
     done = command("backfill", "--rule", "income-files", "--yes")
-    assert "1 submitted" in done.stdout
+    assert "1 queued; the app's timer sends" in done.stdout
     assert "Nothing to start" in command("backfill", "--rule", "income-files", "--yes").stdout
+    assert workspace.control("GET", "runs") == []
+    listed = json.loads(command("history", "--json").stdout)["retrains"]
+    assert {(entry["state"], entry["source"]) for entry in listed} == {("queued", "backfill")}
+    ticking()
     assert len(workspace.control("GET", "runs")) == 2
 
     entries = json.loads(command("history", "--json").stdout)["retrains"]
@@ -139,10 +163,16 @@ def test_operators_way_from_plan_to_redrive(command: Command, workspace: LocalWo
     assert {entry["source"] for entry in entries} == {"backfill"}
     key = entries[0]["key"]
     assert "income/us" in command("history").stdout
+    assert json.loads(command("redrive", "--rule", "income-files", "--state", "refused", "--yes", "--json").stdout) == {
+        "rule": "income-files",
+        "state": "refused",
+        "redriven": [],
+    }
     live = command("redrive", key)
     assert live.returncode == 1
     assert "force" in live.stderr
     assert "attempt 2" in command("redrive", key, "--force").stdout
+    assert "closed. Closed by an operator: enough." in command("close", key, "--reason", "enough").stdout
 
 
 @pytest.mark.parametrize(
@@ -153,6 +183,9 @@ def test_operators_way_from_plan_to_redrive(command: Command, workspace: LocalWo
         (("plan", "--since", "soon"), "a number and a unit"),
         (("plan", "/a"), "slash"),
         (("backfill", "--rule", "none"), "known are: income-files"),
+        (("redrive",), "Give KEY, or --rule and --state"),
+        (("redrive", "--rule", "income-files", "--state", "running"), "there are: refused"),
+        (("close", "nonsense"), "no retrain request"),
     ],
 )
 def test_commands_that_cannot_be_done_say_why(command: Command, words: tuple[str, ...], says: str) -> None:
@@ -161,6 +194,41 @@ def test_commands_that_cannot_be_done_say_why(command: Command, words: tuple[str
     assert done.returncode in (1, 2)
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [("redrive", "nonsense", "--json"), ("history", "--rule", "none", "--json")])
+def test_fault_of_a_command_is_json_too(command: Command, words: tuple[str, ...]) -> None:
+    """Whoever asked for JSON reads it."""
+    done = command(*words)
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"]
+
+
+@pytest.mark.parametrize("words", [("history",), ("plan", "income/us/a.csv"), ("redrive", "k"), ("close", "k")])
+def test_nothing_is_running(command: Command, words: tuple[str, ...]) -> None:
+    """One line says what does not answer and what to do; with --json it is JSON."""
+    line = [sys.executable, "-m", "cli", *words]
+    nowhere = "AccountName=a;AccountKey=c2VjcmV0;BlobEndpoint=http://127.0.0.1:9/a;TableEndpoint=http://127.0.0.1:9/a"
+    environ = {**os.environ, **ENVIRON, "TrainingStorage": nowhere, "AzureWebJobsStorage": nowhere}
+    done = subprocess.run(line, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "Nothing answers at 127.0.0.1:9" in done.stderr
+    assert "./retrain start" in done.stderr.splitlines()[-1]
+    done = subprocess.run([*line, "--json"], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
+    assert "Nothing answers" in json.loads(done.stdout)["error"]
+
+
+@pytest.mark.parametrize("words", [("check",), ("plan", "income/us/a.csv"), ("history",)])
+@pytest.mark.parametrize("text", ["nonsense", "AccountKey=c2VjcmV0"])
+def test_connection_string_that_is_none(command: Command, words: tuple[str, ...], text: str) -> None:
+    """The setting is named, without a traceback and without the key."""
+    line = [sys.executable, "-m", "cli", *words]
+    environ = {**os.environ, **ENVIRON, "TrainingStorage": text, "AzureWebJobsStorage": text}
+    done = subprocess.run(line, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "is no connection string" in done.stdout + done.stderr
+    assert "c2VjcmV0" not in done.stdout + done.stderr
 
 
 def test_commands_without_settings_list_the_faults(command: Command) -> None:

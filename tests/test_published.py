@@ -14,9 +14,10 @@ from shared.identity import Tokens
 from shared.pipelines import wire
 from shared.pipelines.address import Address
 from shared.pipelines.base import Answer, Limits, NotAccepted, Phase, Refused, Submitted, Unknown
-from shared.pipelines.published import PublishedEndpoint, retry_after
+from shared.pipelines.published import PublishedEndpoint, new_session, retry_after
+from shared.pipelines.target import Target
 from shared.pipelines.wire import submission
-from shared.rules import DataPath, RetrainRequest
+from shared.rules.decision import DataPath, RetrainRequest
 from tests.fixtures_workspace import LocalWorkspace
 from tests.samples import ENDPOINT_URL, retrain_request
 
@@ -31,16 +32,25 @@ def endpoint(workspace: LocalWorkspace, monkeypatch: pytest.MonkeyPatch) -> Iter
     monkeypatch.setenv("IDENTITY_ENDPOINT", workspace.info["identity_endpoint"])
     monkeypatch.setenv("IDENTITY_HEADER", workspace.info["identity_header"])
     identity.credential.cache_clear()
-    made = PublishedEndpoint(workspace.endpoint["url"], "income-retrain", Tokens(AUDIENCE), LIMITS)
-    yield made
-    made.close()
+    with new_session() as session:
+        yield PublishedEndpoint(Address.parse(workspace.endpoint["url"]), Tokens(AUDIENCE), session, LIMITS)
     identity.credential.cache_clear()
+
+
+def target(endpoint: PublishedEndpoint, version: str = "1") -> Target:
+    """Return a version of an endpoint, and the experiment that the shipped retrain.toml names."""
+    return Target(address=endpoint.address, version=version, experiment="income-retrain")
+
+
+def submit(endpoint: PublishedEndpoint, request: RetrainRequest | None = None, version: str = "1") -> Answer:
+    """Submit a request as an arrival's own invocation does."""
+    return endpoint.submit(request or retrain_request(), target(endpoint, version))
 
 
 def with_fault(workspace: LocalWorkspace, endpoint: PublishedEndpoint, **fault: Any) -> Answer:
     """Return what a submission comes to when the workspace answers it with a fault."""
     workspace.control("POST", "faults", [{"on": "submit", **fault}])
-    return endpoint.submit(retrain_request())
+    return submit(endpoint)
 
 
 def test_submission_goes_to_the_pinned_version_with_the_path_and_the_key(
@@ -48,7 +58,7 @@ def test_submission_goes_to_the_pinned_version_with_the_path_and_the_key(
 ) -> None:
     """The version stands in the path and in the query; the default version is another one."""
     request = retrain_request(path="income/us/ü #1%20.csv")
-    answer = endpoint.submit(request)
+    answer = submit(endpoint, request)
     [run] = workspace.control("GET", "runs")
     assert isinstance(answer, Submitted)
     assert answer.run_id == run["run_id"]
@@ -69,9 +79,9 @@ def test_published_pipeline_is_submitted_by_its_id(workspace: LocalWorkspace, en
         0
     ]
     url = f"{workspace.pipelines}/PipelineRuns/PipelineSubmit/{pipeline['PipelineId']}"
-    published = PublishedEndpoint(url, "income-retrain", endpoint.tokens, LIMITS)
-    answer = published.submit(msgspec.structs.replace(retrain_request(), version=pipeline["PipelineId"]))
-    published.close()
+    with new_session() as session:
+        published = PublishedEndpoint(Address.parse(url), endpoint.tokens, session, LIMITS)
+        answer = submit(published, version=pipeline["PipelineId"])
     [run] = workspace.control("GET", "runs")
     assert isinstance(answer, Submitted)
     assert run["url"].endswith(f"/PipelineSubmit/{pipeline['PipelineId']}")
@@ -93,7 +103,7 @@ def test_assignments_of_each_kind() -> None:
 
 
 def test_further_data_paths_experiment_tags_and_description_of_the_request() -> None:
-    """Each path in its own map; the rule's words win over the pipeline's, but never over where the run comes from."""
+    """Each path in its own map; the rule's words never win over where the run comes from."""
     request = msgspec.structs.replace(
         retrain_request(),
         data_paths=(
@@ -101,11 +111,10 @@ def test_further_data_paths_experiment_tags_and_description_of_the_request() -> 
             DataPath(datastore="lake", path="old", parameter="old", assignment="dataset"),
             DataPath(datastore="lake", path="s.csv", parameter="text", assignment="string"),
         ),
-        experiment="mine",
         tags={"country": "us", "retrain.key": "forged"},
         description="words",
     )
-    sent = submission(request, "the-pipelines")
+    sent = submission(request, "mine")
     lake = {"DataStoreName": "lake"}
     assert sent["DataPathAssignments"]["rates"] == {**lake, "RelativePath": "r.csv"}
     assert sent["DataPathAssignments"]["input_data"]["RelativePath"] == request.data_path.path
@@ -116,7 +125,7 @@ def test_further_data_paths_experiment_tags_and_description_of_the_request() -> 
     assert sent["Properties"]["retrain.key"] == request.key
 
 
-@pytest.mark.parametrize("status", [400, 403, 404, 409, 422])
+@pytest.mark.parametrize("status", [400, 409, 413, 415, 422])
 def test_no_of_the_endpoint_is_refused_with_its_words(
     workspace: LocalWorkspace, endpoint: PublishedEndpoint, status: int
 ) -> None:
@@ -127,10 +136,28 @@ def test_no_of_the_endpoint_is_refused_with_its_words(
     assert ": " in answer.reason
 
 
-def test_unknown_version_is_refused(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
+@pytest.mark.parametrize("status", [403, 404, 405, 410, 423])
+def test_no_that_is_not_about_the_request(workspace: LocalWorkspace, endpoint: PublishedEndpoint, status: int) -> None:
+    """No role yet, not there, locked: not accepted, in the service's words, and not asked again within the call."""
+    answer = with_fault(workspace, endpoint, kind="status", status=status)
+    assert isinstance(answer, NotAccepted)
+    assert answer.reason.startswith(str(status))
+    assert (answer.soon, answer.blocked) == (False, True)
+    assert workspace.control("GET", "requests")["submit"] == 1
+
+
+def test_timer_does_not_repeat_within_a_call(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
+    """It comes again in a minute anyway."""
+    workspace.control("POST", "faults", [{"on": "submit", "kind": "status", "status": 429, "retry_after": 0}])
+    answer = endpoint.submit(retrain_request(), target(endpoint), patient=False)
+    assert isinstance(answer, NotAccepted)
+    assert workspace.control("GET", "requests")["submit"] == 1
+
+
+def test_unknown_version_is_not_there(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
     """A version that the endpoint does not have never becomes the default one."""
-    answer = endpoint.submit(msgspec.structs.replace(retrain_request(), version="99"))
-    assert isinstance(answer, Refused)
+    answer = submit(endpoint, version="99")
+    assert isinstance(answer, NotAccepted)
     assert "99" in answer.reason
     assert workspace.control("GET", "runs") == []
 
@@ -196,12 +223,11 @@ def test_token_that_is_no_longer_accepted_is_renewed_once(
     assert isinstance(with_fault(workspace, endpoint, kind="status", status=401), Submitted)
 
 
-def test_fresh_token_that_is_not_accepted_either_is_refused(
-    workspace: LocalWorkspace, endpoint: PublishedEndpoint
-) -> None:
+def test_fresh_token_that_is_not_accepted_either(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
     """Then it is not the token's age."""
     answer = with_fault(workspace, endpoint, kind="status", status=401, times=2)
-    assert isinstance(answer, Refused)
+    assert isinstance(answer, NotAccepted)
+    assert workspace.control("GET", "requests")["submit"] == 2
 
 
 def test_redirect_is_refused(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
@@ -212,7 +238,7 @@ def test_redirect_is_refused(workspace: LocalWorkspace, endpoint: PublishedEndpo
 def test_run_is_read_back(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
     """Its status, our key, and the published pipeline that the pinned version stands for."""
     request = retrain_request()
-    answer = endpoint.submit(request)
+    answer = submit(endpoint, request)
     assert isinstance(answer, Submitted)
     run = endpoint.run(answer.run_id)
     assert (run.phase, run.word, run.key) == (Phase.PENDING, "NotStarted", request.key)
@@ -224,18 +250,18 @@ def test_run_is_read_back(workspace: LocalWorkspace, endpoint: PublishedEndpoint
 def test_key_is_found_in_run_history(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
     """Before the first run there is no experiment to look in: found nothing, and no error."""
     request = retrain_request()
-    assert endpoint.search(request.key) is None
-    answer = endpoint.submit(request)
+    assert endpoint.search(request.key, "income-retrain") is None
+    answer = submit(endpoint, request)
     assert isinstance(answer, Submitted)
-    found = endpoint.search(request.key)
+    found = endpoint.search(request.key, "income-retrain")
     assert found is not None
     assert found.run_id == answer.run_id
-    assert endpoint.search(retrain_request().key) is None
+    assert endpoint.search(retrain_request().key, "income-retrain") is None
 
 
 def test_reason_of_a_failed_run(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
     """Run history tells it."""
-    answer = endpoint.submit(retrain_request())
+    answer = submit(endpoint)
     assert isinstance(answer, Submitted)
     workspace.control("POST", f"runs/{answer.run_id}/status", {"status": "Failed", "error": "no rows"})
     assert endpoint.run(answer.run_id).phase == Phase.FAILED
@@ -291,10 +317,11 @@ def test_limits_leave_a_fifth_of_the_grace() -> None:
 
 def test_nobody_at_the_address_is_not_accepted(endpoint: PublishedEndpoint) -> None:
     """Nothing was sent, so it may be sent again."""
-    nowhere = PublishedEndpoint(ENDPOINT_URL.replace(":7081", ":9"), "e", endpoint.tokens, LIMITS)
-    answer = nowhere.submit(retrain_request())
-    nowhere.close()
+    address = Address.parse(ENDPOINT_URL.replace(":7081", ":9"))
+    with new_session() as session:
+        answer = submit(PublishedEndpoint(address, endpoint.tokens, session, LIMITS))
     assert isinstance(answer, NotAccepted)
+    assert answer.reason == "No connection to http://127.0.0.1:9: [Errno 111] Connection refused"
 
 
 def test_identity_that_gives_no_token_is_not_accepted(
@@ -304,7 +331,7 @@ def test_identity_that_gives_no_token_is_not_accepted(
     monkeypatch.setenv("IDENTITY_HEADER", "wrong")
     monkeypatch.setenv("PATH", "")  # no `az` either
     identity.credential.cache_clear()
-    answer = endpoint.submit(retrain_request())
+    answer = submit(endpoint)
     assert isinstance(answer, NotAccepted)
     assert "No token for https://management.azure.com/.default" in answer.reason
     assert "role on the workspace" in answer.reason
@@ -313,9 +340,9 @@ def test_identity_that_gives_no_token_is_not_accepted(
 
 def test_token_is_asked_for_once(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
     """Two submissions, one token; a fault on the second token would show."""
-    assert isinstance(endpoint.submit(retrain_request()), Submitted)
+    assert isinstance(submit(endpoint), Submitted)
     workspace.control("POST", "faults", [{"on": "token", "kind": "status", "status": 500, "times": 9}])
-    assert isinstance(endpoint.submit(retrain_request()), Submitted)
+    assert isinstance(submit(endpoint), Submitted)
 
 
 def test_token_is_in_no_answer(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from shared import schema, settings
+from shared.settings import read, schema
 from tests.test_docs_rules import BLOCKS, HEAD, named
 from tests.test_settings import RICH
 
-SHIPPED = settings.FILE.read_text(encoding="utf-8")
+SHIPPED = read.FILE.read_text(encoding="utf-8")
 
 
 def complaints(text: str) -> list[str]:
@@ -44,7 +44,7 @@ def test_shipped_file_names_the_schema_and_keeps_to_it() -> None:
     """Editors read the first line; the path is relative to the file."""
     first = SHIPPED.splitlines()[0]
     assert first.startswith("#:schema ")
-    assert (settings.FILE.parent / first.removeprefix("#:schema ")) == schema.FILE
+    assert (read.FILE.parent / first.removeprefix("#:schema ")) == schema.FILE
     assert complaints(SHIPPED) == []
     assert complaints(SHIPPED + RICH) == []
 
@@ -81,7 +81,7 @@ def test_every_key_is_described() -> None:
     definitions = schema.schema()["$defs"]
     bare = [
         f"{name}.{key}"
-        for name in ("File", "Rule", "Settle", "Example", "DataPathParameter", "FurtherDataPath")
+        for name in ("File", "Rule", "Settle", "Example", "DataPathParameter", "FurtherDataPath", "Datastore")
         for key, value in definitions[name]["properties"].items()
         if "description" not in value
     ]

@@ -1,21 +1,17 @@
 """retrain.toml and the app settings: the shipped file, and every fault in one message."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from shared import settings
 from shared.errors import ConfigurationError
-from tests.samples import ENDPOINT_URL
+from shared.rules.durations import duration
+from shared.settings import read
+from tests.samples import ENDPOINT_URL, ENVIRON
 
-ENVIRON = {
-    "TRAINING_CONTAINER": "training-data",
-    "TrainingStorage": "UseDevelopmentStorage=true",
-    "AzureWebJobsStorage": "UseDevelopmentStorage=true",
-    "INCOME_ENDPOINT_URL": ENDPOINT_URL,
-}
-SHIPPED = settings.FILE.read_text()
+SHIPPED = read.FILE.read_text()
 
 
 def faults(tmp_path: Path, text: str, environ: dict[str, str] = ENVIRON) -> list[str]:
@@ -23,15 +19,15 @@ def faults(tmp_path: Path, text: str, environ: dict[str, str] = ENVIRON) -> list
     file = tmp_path / "retrain.toml"
     file.write_text(text)
     with pytest.raises(ConfigurationError) as caught:
-        settings.load(file, environ)
+        read.load(file, environ)
     return list(caught.value.faults)
 
 
 def test_shipped_file_is_sound() -> None:
     """It names one datastore, one pinned pipeline, and one rule for CSV files below income/."""
-    loaded = settings.load(environ=ENVIRON)
+    loaded = read.load(environ=ENVIRON)
     assert loaded.datastores["training"].container == "training-data"
-    assert loaded.pins == {"income": "1"}
+    assert loaded.pipelines["income"].pin == "1"
     assert [rule.path for rule in loaded.rules] == ["income/**/*.csv"]
     assert loaded.blob_source == "EventGrid"
     assert loaded.grace == timedelta(minutes=10)
@@ -91,7 +87,7 @@ def test_unset_app_settings_are_named_with_the_place_that_needs_them(tmp_path: P
 def test_connection_may_be_by_identity_or_carry_the_platforms_prefix(prefix: str) -> None:
     """As Functions resolves it: a prefix form, or AzureWebJobs in front."""
     environ = {key: value for key, value in ENVIRON.items() if key != "TrainingStorage"}
-    assert settings.load(environ={**environ, prefix: "https://x.blob.core.windows.net"})
+    assert read.load(environ={**environ, prefix: "https://x.blob.core.windows.net"})
 
 
 @pytest.mark.parametrize(
@@ -129,7 +125,7 @@ def test_published_pipeline_is_pinned_by_its_id(tmp_path: Path) -> None:
     file = tmp_path / "retrain.toml"
     file.write_text(SHIPPED.replace('"pipeline_endpoint"', '"published_pipeline"').replace('\nversion = "1"', ""))
     url = ENDPOINT_URL.replace("PipelineEndpointSubmit/Id/e", "PipelineSubmit/p-1")
-    assert settings.load(file, {**ENVIRON, "INCOME_ENDPOINT_URL": url}).pins == {"income": "p-1"}
+    assert read.load(file, {**ENVIRON, "INCOME_ENDPOINT_URL": url}).pipelines["income"].pin == "p-1"
 
 
 @pytest.mark.parametrize(
@@ -171,7 +167,7 @@ def test_rule_with_everything_is_read(tmp_path: Path) -> None:
     """App settings go into any text, but not into the braces of a template, where `%` belongs to the form."""
     file = tmp_path / "retrain.toml"
     file.write_text(SHIPPED + RICH)
-    [rule] = settings.load(file, {**ENVIRON, "STAGE": "final"}).rules
+    [rule] = read.load(file, {**ENVIRON, "STAGE": "final"}).rules
     assert rule.parameters == {"day": "{last_modified:%Y%m%d}", "of": "final", "both": "{{final}}-{name}"}
     assert (rule.metadata, rule.experiment, rule.when_busy) == ({"stage": "final"}, "income-final", "latest")
     assert rule.data_paths[0].path == "rates/{stem}/{last_modified:%Y%m%d}.csv"
@@ -218,4 +214,50 @@ def test_setting_that_is_not_there_is_one_fault_wherever_it_stands(tmp_path: Pat
 def test_durations_that_are_none(text: str) -> None:
     """A number and a unit, or an error that says so."""
     with pytest.raises(ValueError, match="expected a number and a unit"):
-        settings.duration(text)
+        duration(text)
+
+
+# What is shown of values
+
+SECRET = "c2VjcmV0LWtleS1vZi1hbi1hY2NvdW50"
+STRING = f"DefaultEndpointsProtocol=https;AccountName=a;AccountKey={SECRET}==;EndpointSuffix=core.windows.net"
+SAS = f"https://a.blob.core.windows.net/c?sv=2026&sig={SECRET}%3D&se=2027"
+KEYS = ["container", "connection", "kind", "url", "version", "experiment", "name", "datastore", "path", "pipeline"]
+
+
+@pytest.mark.parametrize("secret", [STRING, SAS, f"Bearer {SECRET}"])
+@pytest.mark.parametrize("key", KEYS)
+def test_secret_that_is_pasted_in_a_wrong_place_is_not_shown(tmp_path: Path, key: str, secret: str) -> None:
+    """Wherever it was written: faults end up in answers and logs."""
+    text = re.sub(rf'^{key} = ".*"$', f'{key} = "{secret}"', SHIPPED, count=1, flags=re.MULTILINE)
+    assert text != SHIPPED
+    file = tmp_path / "retrain.toml"
+    file.write_text(text)
+    found = list[ConfigurationError]()
+    try:
+        read.load(file, ENVIRON)
+    except ConfigurationError as error:
+        found.append(error)
+    assert not any(SECRET in f"{error} {error.faults}" for error in found)
+    for setting in ("RETRAIN_BLOB_SOURCE", "RETRAIN_TIMER_SCHEDULE", "RETRAIN_GRACE"):
+        [fault] = faults(tmp_path, SHIPPED, {**ENVIRON, setting: secret})
+        assert SECRET not in fault
+
+
+def test_value_of_any_length_is_shown_in_short(tmp_path: Path) -> None:
+    """A pattern of twenty thousand characters does not fill the log."""
+    text = SHIPPED.replace('path = "income/**/*.csv"', f'path = "{"x" * 20_000}/"')
+    assert all(len(fault) < 800 for fault in faults(tmp_path, text))
+
+
+def test_file_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """Some editors put one in front."""
+    file = tmp_path / "retrain.toml"
+    file.write_bytes(b"\xef\xbb\xbf" + SHIPPED.encode())
+    assert read.load(file, ENVIRON).rules
+
+
+def test_file_that_is_nested_without_end(tmp_path: Path) -> None:
+    """A fault like any other."""
+    [fault] = faults(tmp_path, "a = " + "[" * 5000 + "]" * 5000)
+    assert "cannot be read" in fault

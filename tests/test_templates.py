@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.templates import Template, TemplateError, Value
+from shared.rules.templates import Template, TemplateError, Value
 
 VALUES: dict[str, Value] = {
     "country": "uS",

@@ -11,8 +11,9 @@ from typing import Any, Protocol, Self
 import msgspec
 
 from shared.errors import EndpointError
-from shared.pipelines.address import Address
-from shared.rules import Assignment, RetrainRequest
+from shared.pipelines.target import Target
+from shared.rules.decision import RetrainRequest
+from shared.rules.rule import Assignment
 
 
 class Submitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,15 +25,19 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
-    """The endpoint said no, and would say so again."""
+    """The endpoint said no to what this request is, and would say so again."""
 
     reason: str
 
 
 class NotAccepted(msgspec.Struct, frozen=True, kw_only=True):
-    """Surely not accepted, and worth another try: throttled, connection refused, no token."""
+    """Surely not accepted, and not because of what the request is: throttled, no role, no token, not there."""
 
     reason: str
+    soon: bool = False
+    """It may pass within seconds: worth another try at once."""
+    blocked: bool = True
+    """The endpoint takes nothing at present, so that others need not try."""
     retry_after: timedelta | None = None
     """What the endpoint asked for."""
 
@@ -143,24 +148,22 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
     body: dict[str, Any]
 
 
-class Pipeline(Protocol):
-    """An endpoint at a pinned version. Reading raises EndpointError."""
+class Endpoint(Protocol):
+    """An endpoint that starts runs; safe to share between threads. Reading raises EndpointError."""
 
-    @property
-    def address(self) -> Address:
-        """Where it is."""
+    def submit(
+        self, request: RetrainRequest, target: Target, in_time: Callable[[], bool] = ..., patient: bool = ...
+    ) -> Answer:
+        """Send the submission once; `patient`: again, within a bound, where it surely was not accepted and that may
+        pass. Never once `in_time` is false."""
         ...
 
-    def submit(self, request: RetrainRequest, in_time: Callable[[], bool] = ...) -> Answer:
-        """Send the submission once, or again where it surely was not accepted; never once `in_time` is false."""
-        ...
-
-    def preview(self, request: RetrainRequest) -> Preview:
+    def preview(self, request: RetrainRequest, target: Target) -> Preview:
         """Return what `submit` would send, without the token."""
         ...
 
     def run(self, run_id: str) -> Run:
-        """Read a run."""
+        """Read a run. Raises ReadError, with status 404 when there is none."""
         ...
 
     def error_of(self, run_id: str) -> str:
@@ -168,11 +171,11 @@ class Pipeline(Protocol):
         ...
 
     def runs(self, version: str) -> list[Run]:
-        """List the runs of the pinned version."""
+        """List the runs of a version."""
         ...
 
-    def search(self, key: str, experiment: str = "") -> Run | None:
-        """Look for our key in run history, in `experiment` where the request has one of its own."""
+    def search(self, key: str, experiment: str) -> Run | None:
+        """Look for our key in the run history of an experiment."""
         ...
 
     def pinned(self, version: str) -> str:
@@ -185,8 +188,4 @@ class Pipeline(Protocol):
 
     def registered(self, datastore: str) -> Registered | None:
         """Read a datastore of the workspace; None when there is none of this name. Raises ReadError, too."""
-        ...
-
-    def close(self) -> None:
-        """Give back all connections."""
         ...

@@ -16,12 +16,11 @@ from urllib.parse import quote
 
 import msgspec
 import requests
-import stamina
 from requests.adapters import HTTPAdapter
 
 from shared.errors import EndpointError
-from shared.events import log
 from shared.identity import Tokens
+from shared.log import log
 from shared.pipelines import wire
 from shared.pipelines.address import Address
 from shared.pipelines.base import (
@@ -37,55 +36,74 @@ from shared.pipelines.base import (
     Submitted,
     Unknown,
 )
-from shared.rules import RetrainRequest
+from shared.pipelines.target import Target
+from shared.rules.decision import RetrainRequest
 
-# Reading: the service's answer is small, and the timer reads again.
-READ_LIMITS = (5, 30)
+# Reading, in seconds for connecting and between two parts of the answer: the timer reads again, and others wait.
+READ_LIMITS = (5, 10)
 # At most this many sendings of what surely was not accepted; the time for them is in Limits.
 ATTEMPTS = 4
 LONGEST_PAUSE_S = 86_400
-
-
-# What it would log of its own says neither key nor reason; `submit` does.
-stamina.instrumentation.set_on_retry_hooks([])
+# Statuses that are about the request itself: it would be refused again.
+ABOUT_THE_REQUEST = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+}
 
 
 class PublishedEndpoint:
     """A pipeline endpoint or published pipeline of the v1 API; safe to share between threads."""
 
-    def __init__(self, url: str, experiment: str, tokens: Tokens, limits: Limits) -> None:
-        """Submit to `url` (the REST endpoint) under `experiment`, with bearer tokens from `tokens`."""
-        self.address, self.experiment, self.tokens, self.limits = Address.parse(url), experiment, tokens, limits
-        self._session = _session()
+    def __init__(self, address: Address, tokens: Tokens, session: requests.Session, limits: Limits) -> None:
+        """Talk to the endpoint at `address`, with bearer tokens from `tokens`, over `session`."""
+        self.address, self.tokens, self.limits = address, tokens, limits
+        self._session = session
         self._pins = dict[str, str]()
 
-    def close(self) -> None:
-        """Give back all connections."""
-        self._session.close()
-
-    def submit(self, request: RetrainRequest, in_time: Callable[[], bool] = lambda: True) -> Answer:
+    def submit(
+        self,
+        request: RetrainRequest,
+        target: Target,
+        in_time: Callable[[], bool] = lambda: True,
+        patient: bool = True,
+    ) -> Answer:
         """POST the submission. Every outcome is an Answer; nothing is raised for one.
 
-        What surely was not accepted is sent again a few times, after the pause that the service asks for; a pause
-        that does not fit is left to the timer. `in_time` is asked right before each POST: a token, a pause or the
-        whole machine may have taken so long that somebody else is sending by now.
+        `in_time` is asked right before each POST: a token, a pause or the whole machine may have taken so long that
+        somebody else is sending by now.
         """
-        content = msgspec.json.encode(wire.submission(request, self.experiment))
+        content = msgspec.json.encode(wire.submission(request, target.experiment))
+        answer = self._send(target.version, content, in_time)
+        if patient and isinstance(answer, NotAccepted) and answer.soon:
+            return self._send_again(request.key, answer, lambda: self._send(target.version, content, in_time))
+        return answer
+
+    def preview(self, request: RetrainRequest, target: Target) -> Preview:
+        """Return what `submit` would send."""
+        url = self.address.submit_url(target.version)
+        return Preview(method="POST", url=url, body=wire.submission(request, target.experiment))
+
+    def _send_again(self, key: str, answer: Answer, send: Callable[[], Answer]) -> Answer:
+        """Send what surely was not accepted a few times more, after the pause that the service asks for.
+
+        A pause that does not fit is left to the timer.
+        """
+        import stamina
+
+        stamina.instrumentation.set_on_retry_hooks([])  # its own lines say neither key nor reason
         try:
             for attempt in stamina.retry_context(on=self._pause, attempts=ATTEMPTS, timeout=self.limits.retry_s):
                 with attempt:
-                    answer = self._send(request.version, content, in_time)
-                    if isinstance(answer, NotAccepted):
-                        log("not_accepted", key=request.key, sending=attempt.num, reason=answer.reason)
+                    answer = send() if attempt.num > 1 else answer
+                    if isinstance(answer, NotAccepted) and answer.soon:
+                        log("not_accepted", key=key, sending=attempt.num, reason=answer.reason)
                         raise _NotAcceptedError(answer)
         except _NotAcceptedError as error:
             return error.answer
         return answer
-
-    def preview(self, request: RetrainRequest) -> Preview:
-        """Return what `submit` would send."""
-        url = self.address.submit_url(request.version)
-        return Preview(method="POST", url=url, body=wire.submission(request, self.experiment))
 
     def _pause(self, error: Exception) -> bool | float:
         """Tell stamina whether to send again, and after how many seconds (True: its own growing pause)."""
@@ -104,7 +122,8 @@ class PublishedEndpoint:
             except EndpointError as error:
                 return NotAccepted(reason=str(error))
             if not in_time():
-                return NotAccepted(reason="This worker stood still for too long before it could send.")
+                reason = "This worker stood still for too long before it could send."
+                return NotAccepted(reason=reason, blocked=False)
             try:
                 response = self._session.post(
                     self.address.submit_url(version),
@@ -114,10 +133,12 @@ class PublishedEndpoint:
                     allow_redirects=False,  # a token goes where it was meant to go
                 )
             except requests.ConnectTimeout as error:
-                return NotAccepted(reason=_text(error))
+                return NotAccepted(reason=_text(error), soon=True)
             except requests.ConnectionError as error:
                 # Without a connection nothing was sent; a connection that broke later may have carried the request.
-                return NotAccepted(reason=_text(error)) if _never_connected(error) else Unknown(reason=_text(error))
+                if cause := _never_connected(error):
+                    return NotAccepted(reason=f"No connection to {self.address.service}: {cause}", soon=True)
+                return Unknown(reason=_text(error))
             except requests.RequestException as error:
                 return Unknown(reason=_text(error))
             if response.status_code != HTTPStatus.UNAUTHORIZED:
@@ -133,10 +154,11 @@ class PublishedEndpoint:
                 return Unknown(reason=f"200 without a run id: {response.text[:200]!r}")
             return Submitted(run_id=run.id, run_url=run.run_url or self.address.studio_url(run.id))
         reason = f"{status} {wire.error(response)}"
-        if status == HTTPStatus.TOO_MANY_REQUESTS:
-            return NotAccepted(reason=reason, retry_after=retry_after(response))
-        if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:
+        if status in ABOUT_THE_REQUEST:
             return Refused(reason=reason)
+        if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:
+            soon = status == HTTPStatus.TOO_MANY_REQUESTS
+            return NotAccepted(reason=reason, soon=soon, retry_after=retry_after(response))
         return Unknown(reason=reason)
 
     def run(self, run_id: str) -> Run:
@@ -155,9 +177,9 @@ class PublishedEndpoint:
         response = self._read("GET", self.address.api(f"PipelineRuns/Pipeline/{self.pinned(version)}"))
         return [self._told(run) for run in wire.runs(response.content)]
 
-    def search(self, key: str, experiment: str = "") -> Run | None:
+    def search(self, key: str, experiment: str) -> Run | None:
         """Look for `key` among the tags and properties in run history (POST runs:query)."""
-        experiment = quote(experiment or self.experiment, safe="")
+        experiment = quote(experiment, safe="")
         query = {"filter": f'(Tags/{wire.KEY} eq "{key}" or Properties/{wire.KEY} eq "{key}")', "top": 1}
         response = self._read("POST", self.address.history(f"experiments/{experiment}/runs:query"), query)
         if response.status_code == HTTPStatus.NOT_FOUND or not (found := wire.history_page(response.content)):
@@ -227,7 +249,9 @@ class PublishedEndpoint:
                     method, url, json=data, headers=headers, timeout=READ_LIMITS, allow_redirects=False
                 )
             except requests.RequestException as error:
-                raise ReadError(f"{method} {url}: {_text(error)}") from error
+                cause = _never_connected(error) if isinstance(error, requests.ConnectionError) else ""
+                told = f"no connection: {cause}" if cause else _text(error)
+                raise ReadError(f"{method} {url}: {told}") from error
             if response.status_code != HTTPStatus.UNAUTHORIZED:
                 break
         if response.status_code == HTTPStatus.OK or (data and response.status_code == HTTPStatus.NOT_FOUND):
@@ -235,7 +259,7 @@ class PublishedEndpoint:
         raise ReadError(f"{method} {url}: {response.status_code} {wire.error(response)}", response.status_code)
 
 
-def _session() -> requests.Session:
+def new_session() -> requests.Session:
     """Return a session that threads share: it keeps connections, and nothing else from one request to the next."""
     session = requests.Session()
     for scheme in ("https://", "http://"):
@@ -271,10 +295,13 @@ def retry_after(response: requests.Response, now: datetime | None = None) -> tim
     return timedelta(seconds=min(max(pause, 0), LONGEST_PAUSE_S))
 
 
-def _never_connected(error: requests.ConnectionError) -> bool:
-    """Tell whether the connection could not be made (refused, no route, no such host)."""
+def _never_connected(error: requests.ConnectionError) -> str:
+    """Return why no connection could be made (refused, no route, no such host); empty when there was one."""
     cause = error.args[0] if error.args else None
-    return type(getattr(cause, "reason", cause)).__name__ in {"NewConnectionError", "NameResolutionError"}
+    reason = getattr(cause, "reason", cause)
+    if type(reason).__name__ not in {"NewConnectionError", "NameResolutionError"}:
+        return ""
+    return str(reason).rpartition(": ")[2]  # what is in front names objects of the library
 
 
 def _text(error: Exception) -> str:

@@ -12,7 +12,8 @@ import requests
 
 from shared.errors import EndpointError
 from shared.pipelines.base import Input, Phase, Registered, Run
-from shared.rules import Assignment, RetrainRequest
+from shared.rules.decision import RetrainRequest
+from shared.rules.rule import Assignment
 
 # Names of what travels with a run, as tag and as property.
 KEY, RULE, ATTEMPT = "retrain.key", "retrain.rule", "retrain.attempt"
@@ -30,13 +31,13 @@ PHASES = {
 def submission(request: RetrainRequest, experiment: str) -> dict[str, Any]:
     """Return the submission (PipelineSubmissionInfo); all parameter values are strings.
 
-    `experiment` is the pipeline's, for a request without its own. The key goes into `tags` and `Properties`, because
-    which of them the service gives back is not documented; no tag of the rule can take its place.
+    The key goes into `tags` and `Properties`, because which of them the service gives back is not documented; no tag of
+    the rule can take its place.
     """
     notes = {KEY: request.key, RULE: request.rule, ATTEMPT: str(request.attempt)}
     arrived = f"{request.rule}: {request.data_path.datastore}/{request.data_path.path}"
     data: dict[str, Any] = {
-        "ExperimentName": request.experiment or experiment,
+        "ExperimentName": experiment,
         "Description": (request.description or arrived)[:5000],
         "RunSource": "API",
         "ParameterAssignments": dict(request.parameters),

@@ -1,0 +1,119 @@
+"""What `--changes` deploys: the shipped retrain.toml with another pin, pattern, name of the pipeline, set of rules.
+
+The first rule keeps its name, since a rule with another name is another rule, and every variant takes what chaos
+uploads, unless it is without that rule. A pin is changed as a whole: each version goes to an experiment of its own, so
+that a version of one configuration in the experiment of another can be told. Never writes a file, never deploys one.
+"""
+
+import json
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import date, datetime
+from typing import Any, NamedTuple
+
+from local.chaos.plan import dice
+from local.stack import ROOT
+
+VERSIONS = ("0", "1")  # of the stand-in's endpoint
+PATTERNS = ("income/{country}/**/*.csv", "**/*.csv")  # beside the shipped one: as wide, for what is uploaded, and wider
+OTHER_RULE = {"name": "others", "path": "elsewhere/**/*.csv"}  # takes nothing that is uploaded
+AT_LEAST = 3  # so many further configurations have all kinds of changes in them
+
+
+class Target(NamedTuple):
+    """Where submissions go."""
+
+    endpoint: str
+    version: str
+    experiment: str
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One variant of retrain.toml; as it is made here, the shipped file itself."""
+
+    number: int = 0
+    version: str | None = None
+    """Other version than the shipped one."""
+    pattern: str | None = None
+    """Other pattern of the rule than the shipped one."""
+    renamed: bool = False
+    """The pipeline's table has another name."""
+    second: bool = False
+    """There is a second rule, about something else."""
+    absent: bool = False
+    """The rule is not there; the second one is."""
+
+    def content(self) -> dict[str, Any]:
+        """Return what the file says."""
+        content = shipped()
+        rule, pipelines = content["rules"][0], content["pipelines"]
+        if self.version is not None:
+            pipeline = pipelines[rule["pipeline"]]
+            pipeline |= {"version": self.version, "experiment": f"{pipeline['experiment']}-{self.version}"}
+        if self.renamed:
+            name = f"{rule['pipeline']}-renamed"
+            pipelines[name], rule["pipeline"] = pipelines.pop(rule["pipeline"]), name
+        other = {**{key: rule[key] for key in ("datastore", "pipeline", "data_path")}, **OTHER_RULE}
+        if self.pattern is not None:
+            rule["path"] = self.pattern
+        content["rules"] = [*([] if self.absent else [rule]), *([other] if self.second else [])]
+        return content
+
+    def target(self, endpoint: str) -> Target:
+        """Return where its submissions go, given the id of the one endpoint there is."""
+        [pipeline] = self.content()["pipelines"].values()
+        return Target(endpoint, pipeline["version"], pipeline["experiment"])
+
+    def toml(self) -> str:
+        """Return the file."""
+        return "".join(f"{key} = {_toml(value)}\n" for key, value in self.content().items())
+
+    def __str__(self) -> str:
+        facts = [f"version {self.target('').version}"]
+        facts += ["without the rule"] if self.absent else [f"path {self.content()['rules'][0]['path']}"]
+        facts += ["pipeline renamed"] if self.renamed else []
+        facts += ["a second rule"] if self.second else []
+        return f"configuration {self.number}: {', '.join(facts)}"
+
+
+def shipped() -> dict[str, Any]:
+    """Return what the shipped retrain.toml says."""
+    return tomllib.loads((ROOT / "retrain.toml").read_text(encoding="utf-8"))
+
+
+def configurations(seed: int) -> Iterator[Configuration]:
+    """Yield what is deployed one after the other, as the seed says; the shipped file comes first.
+
+    The version changes each time, and so does the pattern; the pipeline's name each second time; the second rule comes
+    and goes; each third configuration, also one of the first three, is without the rule, and the next one has it again.
+    """
+    chance = dice(seed, "configurations")
+    first = Configuration()
+    other = next(version for version in VERSIONS if version != first.target("").version)
+    gone = chance.randrange(1, AT_LEAST)
+    last = first
+    while True:
+        yield last
+        number = last.number + 1
+        pattern = chance.choice([one for one in (None, *PATTERNS) if one != last.pattern])
+        absent = number % AT_LEAST == gone
+        last = replace(
+            last,
+            number=number,
+            version=other if last.version is None else None,
+            pattern=pattern,
+            renamed=number % 4 in (1, 2),  # with either version
+            second=absent or not last.second,
+            absent=absent,
+        )
+
+
+def _toml(value: Any) -> str:
+    """Write a value as TOML, tables inline. JSON's strings, numbers and booleans are TOML's."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_toml(one) for one in value) + "]"
+    return value.isoformat() if isinstance(value, date | datetime) else json.dumps(value)

@@ -1,0 +1,138 @@
+"""Puts the parts together, once per process: settings, clients, ledger, endpoints.
+
+Never connects to anything while it does: the first request of an arrival is the first round trip.
+"""
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+
+import msgspec
+
+from shared.errors import NotFoundError
+from shared.ledger.entries import Entry, history_key
+from shared.ledger.table import Ledger
+from shared.ledger.watch import watched_since
+from shared.pipelines.base import Endpoint, Limits
+from shared.pipelines.endpoints import Endpoints
+from shared.pipelines.target import Target
+from shared.rules.decision import RetrainRequest
+from shared.rules.rule import Rule
+from shared.settings import read
+from shared.settings.model import Pipeline, Settings
+from shared.storage.accounts import container_client, table_client
+from shared.storage.datastores import Datastore
+
+_STARTED = time.monotonic()
+
+
+@dataclass
+class Memory:
+    """What a process remembers to save requests; a new process finds it all out again."""
+
+    since: dict[str, datetime] = field(default_factory=dict)
+    """Since when each rule is watched."""
+    blocked: dict[object, tuple[datetime, str]] = field(default_factory=dict)
+    """Until when nothing is sent to an endpoint's version, since it took nothing; and its words."""
+    listed: dict[object, datetime] = field(default_factory=dict)
+    """When the runs of an endpoint's version were listed last."""
+    knows_keys: dict[str, datetime] = field(default_factory=dict)
+    """When it was learned last whether an endpoint gives keys back."""
+    readable: set[str] = field(default_factory=set)
+    """Endpoints that could be read the last time, and are not noted as unreadable."""
+
+
+@dataclass(frozen=True)
+class App:
+    """The parts that the flow works with."""
+
+    settings: Settings
+    ledger: Ledger
+    datastores: dict[str, Datastore]
+    """By the datastore's name."""
+    endpoints: Endpoints
+    memory: Memory = field(default_factory=Memory)
+
+    @property
+    def limits(self) -> Limits:
+        """How long a submission may take."""
+        return self.endpoints.limits
+
+    def endpoint(self, target: Target) -> Endpoint:
+        """Return the client for where something goes, or went."""
+        return self.endpoints.at(target)
+
+    def pipeline_of(self, rule: str) -> Pipeline | None:
+        """Return the pipeline that a rule starts, as retrain.toml has it now; None when the rule is gone."""
+        found = self.settings.find(rule)
+        return self.settings.pipelines[found.pipeline] if found else None
+
+    def destination(self, rule: str, datastore: str) -> Target | str:
+        """Return where requests of a rule go now; or why they cannot go anywhere, in words."""
+        found = self.settings.find(rule)
+        if found is None:
+            return f"retrain.toml has no rule {rule!r} any more: put it back, or close this."
+        if datastore not in self.settings.datastores:
+            return f"retrain.toml has no datastore {datastore!r} any more: put it back, or close this."
+        return self.settings.pipelines[found.pipeline].target
+
+    def target_of(self, request: RetrainRequest) -> Target | str:
+        """Return where `request` goes now, as a whole; or why it cannot go anywhere, in words."""
+        found = self.destination(request.rule, request.data_path.datastore)
+        if isinstance(found, str) or not request.experiment:
+            return found
+        return msgspec.structs.replace(found, experiment=request.experiment)
+
+    def rule_names(self) -> list[str]:
+        """Return the names of all rules that may have rows, those that retrain.toml no longer has among them."""
+        return list(dict.fromkeys([*self.settings.rule_names(), *self.ledger.rules()]))
+
+    def first_seen(self, rule: Rule) -> datetime:
+        """Return since when the rule is watched, by the ledger; read once per process. Raises StorageError."""
+        if rule.name not in self.memory.since:
+            uptime = timedelta(seconds=time.monotonic() - _STARTED)
+            since = watched_since(self.ledger, rule, self.settings.place(rule.datastore), uptime)
+            self.ledger.remember_rule(rule.name)
+            self.memory.since[rule.name] = since
+        return self.memory.since[rule.name]
+
+    def history(self, limit: int, rule: str | None = None) -> list[Entry]:
+        """Return the newest `limit` entries of all rules, or of one, newest data first. Raises NotFoundError."""
+        names = self.rule_names()
+        if rule is not None and rule not in names:
+            raise NotFoundError(f"There is no rule {rule!r}; known are: {', '.join(names)}.")
+        entries = [entry for name in ([rule] if rule else names) for entry in self.ledger.history(name, limit)]
+        # In the order of each rule's own rows, so that a shorter list is the head of a longer one.
+        return sorted(entries, key=lambda entry: history_key(entry.key))[:limit]
+
+    def prepare(self) -> None:
+        """Make sure that the ledger is there and knows since when each rule is. Raises StorageError."""
+        for rule in self.settings.rules:
+            self.first_seen(rule)
+
+    def close(self) -> None:
+        """Give back all connections; for commands, a function app lives as long as its process."""
+        self.ledger.table.close()
+        for datastore in self.datastores.values():
+            datastore.close()
+        self.endpoints.close()
+
+
+def build(settings: Settings) -> App:
+    """Wire the parts for `settings`. Raises ConfigurationError when a connection's settings have gaps."""
+    return App(
+        settings=settings,
+        ledger=Ledger(table_client(settings.ledger.connection, settings.ledger.table)),
+        datastores={
+            name: Datastore(name, container_client(store.connection, store.container))
+            for name, store in settings.datastores.items()
+        },
+        endpoints=Endpoints(Limits.within(settings.grace)),
+    )
+
+
+@cache
+def app() -> App:
+    """Return this process's App. Raises ConfigurationError, each time anew, while the configuration has faults."""
+    return build(read.load())

@@ -1,0 +1,93 @@
+"""THE STORY of an arrival, from top to bottom: arrive = look, match, enter; then send at once.
+
+Four round trips: the blob's properties, the row that claims it, the submission, the record of its answer. Before the
+row an error goes to the caller, who comes again; after it the row owns the arrival, and nothing here raises any more.
+What is open then, the timer brings to its end (`tick`): it sends what waits (`send`), settles what is uncertain
+(`reconcile`), follows runs (`track`), looks into folders (`folders`), and for arrivals that nobody told of (`search`).
+
+Never downloads training data, and never sends what the ledger does not announce first.
+"""
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+
+from shared.app import App
+from shared.errors import BadRequestError, NotFoundError, RetrainError
+from shared.flow import enter, folders, send
+from shared.flow.outcome import Outcome
+from shared.ledger.entries import Row
+from shared.log import log
+from shared.rules.arrival import Arrival, Source, checked_path
+from shared.rules.decision import Decision, RetrainRequest, Settling, Skip
+from shared.rules.match import match
+from shared.rules.rule import Rule
+
+
+def arrive(app: App, datastore: str, path: str, source: Source) -> list[Outcome]:
+    """Act on a blob that was detected. Raises StorageError when it should be delivered again."""
+    try:
+        arrival = app.datastores[datastore].look(checked_path(path), source)
+    except (NotFoundError, BadRequestError) as error:  # deleted since, or no name that a run could be given
+        return [skipped(Skip(reason=str(error)), datastore, path)]
+    return act(app, match(app.settings.rules, arrival, since_of_rules(app, source)), arrival)
+
+
+def act(app: App, decisions: Iterable[Decision], arrival: Arrival) -> list[Outcome]:
+    """Carry out each decision; one that fails does not stop the others, and is raised at the end."""
+    outcomes, errors = list[Outcome](), list[RetrainError]()
+    for decision in decisions:
+        try:
+            outcomes.append(carry_out(app, decision, arrival))
+        except RetrainError as error:
+            key = decision.key if isinstance(decision, RetrainRequest) else None
+            log("not_started", logging.ERROR, key=key, rule=decision.rule, path=arrival.path, reason=error)
+            errors.append(error)
+    if errors:
+        raise errors[0]
+    return outcomes
+
+
+def carry_out(app: App, decision: Decision, arrival: Arrival) -> Outcome:
+    """Start a run, note that a folder gathers, or say why nothing happens."""
+    match decision:
+        case Skip():
+            return skipped(decision, arrival.datastore, arrival.path)
+        case Settling():
+            return folders.gather(app, decision, start)  # a marker may complete the folder: then it is started on
+        case RetrainRequest():
+            return start(app, decision)
+
+
+def start(app: App, request: RetrainRequest) -> Outcome:
+    """Enter, submit, record: at most once for a key, whoever else is trying.
+
+    Where the rule limits how many runs are active, the row may have to wait in the queue instead.
+    """
+    entered = enter.to_send(app, request)
+    if isinstance(entered, Row):
+        entry = send.at_once(app, entered)
+        return Outcome(key=entry.key, rule=entry.rule, entry=entry)
+    return entered
+
+
+def since_of_rules(app: App, source: Source) -> dict[str, datetime]:
+    """Return, by rule, the time before which blobs from this source start nothing."""
+    return {rule.name: since for rule in app.settings.rules if (since := applicable_since(app, rule, source))}
+
+
+def applicable_since(app: App, rule: Rule, source: Source) -> datetime | None:
+    """Return the time before which blobs start nothing.
+
+    A listing has blobs of any age, so where the rule gives no time it is the moment the rule was first seen. An event
+    is raised for a new blob only.
+    """
+    scanned = app.settings.blob_source == "LogsAndContainerScan"
+    listed = source in (Source.BLOB_SCAN, Source.SEARCH) or (source == Source.POISON and scanned)
+    return app.first_seen(rule) if rule.since is None and listed else rule.since
+
+
+def skipped(skip: Skip, datastore: str, path: str) -> Outcome:
+    """Write down why an arrival started nothing."""
+    log("skipped", datastore=datastore, path=path, rule=skip.rule, reason=skip.reason)
+    return Outcome(rule=skip.rule or "", skip=skip)

@@ -1,0 +1,129 @@
+"""What waits, for what, and since when: so that nothing waits in silence.
+
+Never changes anything."""
+
+from collections import Counter
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from shared.app import App
+from shared.ledger import folders
+from shared.ledger.entries import NEVER, State, Work
+from shared.ledger.watch import search_of
+
+MOST = 100  # of each kind are told one by one
+
+
+class Blocked(msgspec.Struct, kw_only=True):
+    """An endpoint that takes nothing at present."""
+
+    endpoint: str
+    version: str
+    cause: str
+    """In its own words, or why it could not be asked."""
+    since: datetime
+    waiting: int
+    """Requests that wait for it."""
+    next_try: datetime | None
+
+
+class Waiting(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that is waited for."""
+
+    rule: str
+    what: str
+    """A folder's or file's path, or a request's key."""
+    since: datetime
+    missing: str
+
+
+def status(app: App) -> dict[str, Any]:
+    """Return the state of the app, as GET /api/status answers it. Raises StorageError."""
+    app.prepare()
+    work = {name: app.ledger.open(name) for name in app.rule_names()}
+    gathering = {name: folders.gathering(app.ledger, name) for name in work}
+    settling = [
+        Waiting(
+            rule=name,
+            what=f"{folder.datastore}/{folder.folder}",
+            since=folder.first_at,
+            missing=lacking(app, name, folder.datastore) or folder.missing,
+        )
+        for name, found in gathering.items()
+        for folder in found
+    ]
+    held = [
+        Waiting(rule=name, what=one.key, since=one.claimed_at, missing=one.reason)
+        for name, found in work.items()
+        for one in found.held
+    ]
+    rules = [
+        {"name": rule.name, "datastore": rule.datastore, "path": rule.path, "pipeline": rule.pipeline}
+        | {"version": app.settings.pipelines[rule.pipeline].pin, "since": rule.since or app.first_seen(rule)}
+        for rule in app.settings.rules
+    ]
+    return {
+        "status": "ready",
+        "rules": rules,
+        "open": {name: len(found.active) + len(found.queued) for name, found in work.items()},
+        "states": {name: _states([*found.active, *found.queued, *found.held]) for name, found in work.items()},
+        "held": {name: len(found.held) for name, found in work.items() if found.held},
+        "waiting": {"held": held[:MOST], "settling": sorted(settling, key=lambda one: one.since)[:MOST]},
+        "settling": {name: len(found) for name, found in gathering.items() if found},
+        "blocked": blocked([one for found in work.values() for one in found.active]),
+        "search": _searches(app),
+        "blob_source": app.settings.blob_source,
+    }
+
+
+def lacking(app: App, rule: str, datastore: str) -> str:
+    """Return what retrain.toml does not have any more, so that a folder cannot be looked into."""
+    if app.settings.find(rule) is None:
+        return f"retrain.toml has no rule {rule!r} any more"
+    return "" if datastore in app.settings.datastores else f"retrain.toml has no datastore {datastore!r} any more"
+
+
+def blocked(works: list[Work]) -> list[Blocked]:
+    """Return the endpoints that take nothing, from the requests that wait for them."""
+    found = dict[object, Blocked]()
+    for work in works:
+        if work.state != State.DEFERRED or work.deferred_since == NEVER or work.target is None:
+            continue
+        entry = found.setdefault(
+            work.target.pin,
+            Blocked(
+                endpoint=work.target.place,
+                version=work.target.version,
+                cause=work.reason,
+                since=work.deferred_since,
+                waiting=0,
+                next_try=work.due_at,
+            ),
+        )
+        entry.waiting += 1
+        entry.since = min(entry.since, work.deferred_since)
+        if work.due_at and (entry.next_try is None or work.due_at > entry.next_try):
+            entry.next_try, entry.cause = work.due_at, work.reason
+    return list(found.values())
+
+
+def _states(works: list[Work]) -> dict[str, int]:
+    return dict(Counter(str(work.state) for work in works))
+
+
+def _searches(app: App) -> list[dict[str, Any]]:
+    """Return how far the search for missed arrivals has come in each container, and why one cannot be listed."""
+    places = dict.fromkeys(app.settings.place(rule.datastore) for rule in app.settings.rules)
+    return [
+        {
+            "container": place.partition("/")[2],
+            "last_pass": found.begun_at,
+            "rests_until": found.rests_until,
+            "under_way": bool(found.marker),
+            "fault": found.fault or None,
+        }
+        for place in places
+        if (found := search_of(app.ledger, place))
+    ]

@@ -1,0 +1,38 @@
+"""The clients of all endpoints that the app talks to: one for each address, over shared connections and tokens.
+
+Never connects to anything by itself, and knows nothing of retrain.toml: a row's target is enough.
+"""
+
+import threading
+
+from shared.identity import Tokens
+from shared.pipelines.address import Address
+from shared.pipelines.base import Endpoint, Limits
+from shared.pipelines.published import PublishedEndpoint, new_session
+from shared.pipelines.target import Target
+
+
+class Endpoints:
+    """Clients by target; safe to share between threads."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Submit within `limits`."""
+        self.limits = limits
+        self.session = new_session()
+        self._lock = threading.Lock()
+        self._tokens = dict[str, Tokens]()
+        self._clients = dict[tuple[Address, str], Endpoint]()
+
+    def at(self, target: Target) -> Endpoint:
+        """Return the client for where a submission goes, or went."""
+        with self._lock:
+            tokens = self._tokens.setdefault(target.audience, Tokens(target.audience))
+            made = self._clients.get((target.address, target.audience))
+            if made is None:
+                made = PublishedEndpoint(target.address, tokens, self.session, self.limits)
+                self._clients[target.address, target.audience] = made
+            return made
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self.session.close()

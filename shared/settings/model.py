@@ -1,0 +1,138 @@
+"""What can be configured: the types of retrain.toml's tables and of the app settings.
+
+Never reads anything: `read` fills them in.
+"""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from shared.errors import NotFoundError
+from shared.pipelines.address import Address
+from shared.pipelines.target import PUBLIC, Target
+from shared.rules.durations import duration
+from shared.rules.rule import Duration, Rule
+
+DEFAULT_CONNECTION = "AzureWebJobsStorage"
+BLOB_SOURCES = ("EventGrid", "LogsAndContainerScan")  # the blob trigger's own words
+
+ContainerName = Annotated[
+    str, Meta(pattern=r"^[a-z0-9](?:-?[a-z0-9])+$", min_length=3, max_length=63, description="a blob container's name")
+]
+OnUncertain = Literal["auto", "resubmit", "hold"]
+
+
+class Datastore(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A storage container registered in the workspace; the table's name is the name it is registered under."""
+
+    container: ContainerName
+    connection: Annotated[str, Meta(min_length=1, description="prefix of a Functions connection")] = (
+        "AzureWebJobsStorage"
+    )
+
+
+class _Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a pipeline endpoint and a published pipeline have in common."""
+
+    url: Annotated[str, Meta(description="the REST endpoint, as the studio shows it")]
+    experiment: Annotated[str, Meta(min_length=1, max_length=256, description="name of the experiment the runs go to")]
+    on_uncertain: OnUncertain = "auto"
+    """What happens to a submission whose outcome cannot be learned (docs/reliability.md)."""
+    give_up_after: Duration = "7d"
+    """How long what the endpoint does not take is sent again; then it is refused."""
+    audience: Annotated[str, Meta(min_length=1)] = PUBLIC
+    """Audience of the bearer token; other clouds have others."""
+
+    @property
+    def pin(self) -> str:
+        """What is pinned: the published pipeline itself."""
+        return Address.parse(self.url).id
+
+    @property
+    def gives_up(self) -> timedelta:
+        """`give_up_after` as a length of time."""
+        return duration(self.give_up_after)
+
+    @property
+    def target(self) -> Target:
+        """Where submissions go."""
+        address = Address.parse(self.url)
+        return Target(address=address, version=self.pin, experiment=self.experiment, audience=self.audience)
+
+
+class PipelineEndpoint(_Published, frozen=True, kw_only=True, tag_field="kind", tag="pipeline_endpoint"):
+    """A pipeline endpoint at a pinned version."""
+
+    version: Annotated[
+        str,
+        Meta(
+            pattern=r"^(0|[1-9][0-9]*)$",
+            description='the endpoint\'s version as a string of digits, such as "3": '
+            "a run never goes to the default version",
+        ),
+    ]
+
+    @property
+    def pin(self) -> str:
+        """What is pinned: the version."""
+        return self.version
+
+
+class PublishedPipeline(_Published, frozen=True, kw_only=True, tag_field="kind", tag="published_pipeline"):
+    """A published pipeline; its id is the pin, as what was published under it never changes."""
+
+
+Pipeline = PipelineEndpoint | PublishedPipeline
+KINDS: dict[str, type[Pipeline]] = {"pipeline_endpoint": PipelineEndpoint, "published_pipeline": PublishedPipeline}
+
+
+class LedgerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where the ledger is kept."""
+
+    connection: Annotated[str, Meta(min_length=1)] = DEFAULT_CONNECTION
+    table: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9]{2,62}$")] = "retrains"
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is configured. Built by `load`, in tests by hand."""
+
+    datastores: dict[str, Datastore]
+    pipelines: dict[str, Pipeline]
+    rules: tuple[Rule, ...]
+    ledger: LedgerTable = LedgerTable()
+    blob_source: str = "EventGrid"
+    """`RETRAIN_BLOB_SOURCE`: how the blob trigger detects; scanning is for local use (docs/settings.md)."""
+    timer_schedule: str = "0 * * * * *"
+    """`RETRAIN_TIMER_SCHEDULE`, NCRONTAB with seconds. Each minute: bounds how late anything held back is."""
+    grace: timedelta = timedelta(minutes=10)
+    """`RETRAIN_GRACE`: how long a submission without an answer may stay unseen at the endpoint before it counts as
+    not accepted. Longer than any request can be on its way."""
+
+    def place(self, datastore: str) -> str:
+        """Return which container a datastore is, whatever name it is registered under."""
+        store = self.datastores[datastore]
+        return f"{store.connection}/{store.container}"
+
+    def datastores_on(self, connection: str, container: str) -> list[str]:
+        """Return the names that a container is registered under."""
+        place = (connection, container)
+        return [name for name, store in self.datastores.items() if (store.connection, store.container) == place]
+
+    def find(self, rule: str) -> Rule | None:
+        """Return the rule of a name; None when there is none (any more)."""
+        return next((one for one in self.rules if one.name == rule), None)
+
+    def rule(self, name: str) -> Rule:
+        """Return the rule of a name. Raises NotFoundError, also for one whose rows outlived it."""
+        if rule := self.find(name):
+            return rule
+        raise NotFoundError(f"retrain.toml has no rule {name!r} any more; put it back to act on what it started.")
+
+    def rule_names(self, only: str | None = None) -> list[str]:
+        """Return the names of the rules, or the one asked for. Raises NotFoundError."""
+        known = [rule.name for rule in self.rules]
+        if only is not None and only not in known:
+            raise NotFoundError(f"There is no rule {only!r}; known are: {', '.join(known)}.")
+        return known if only is None else [only]

@@ -1,0 +1,82 @@
+"""Looks into a datastore's container: one blob's properties, a listing, a manifest.
+
+Never reads training data, and writes nothing but its own lists of files.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import ContainerClient
+
+from shared.errors import NotFoundError
+from shared.rules.arrival import Arrival, Source, from_properties
+from shared.storage.accounts import storage_errors
+
+PAGE = 5000  # blobs in one answer, the service's most
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Some blobs of a listing, and where it goes on."""
+
+    arrivals: list[Arrival]
+    marker: str
+    """Empty: this is the last page."""
+
+
+class Datastore:
+    """A container under the name that it is registered under. Raises StorageError when the account does not answer."""
+
+    def __init__(self, name: str, container: ContainerClient) -> None:
+        """Look into `container`, the datastore `name`."""
+        self.name, self.container = name, container
+
+    def look(self, path: str, source: Source) -> Arrival:
+        """Read a blob's properties. Raises NotFoundError."""
+        with storage_errors(f"Properties of {path!r} in datastore {self.name!r}"):
+            try:
+                properties = self.container.get_blob_client(path).get_blob_properties()
+            except ResourceNotFoundError as error:
+                place = f"container {self.container.container_name!r} of datastore {self.name!r}"
+                raise NotFoundError(f"There is no blob {path!r} in {place}.") from error
+        return from_properties(self.name, source, properties)
+
+    def pages(self, prefix: str, marker: str) -> Iterator[Page]:
+        """List the blobs below `prefix` page by page, from `marker` on; one that is too old means from the beginning.
+
+        A page may be empty and the listing go on all the same. A container that is not there yet has none.
+        """
+        blobs = self.container.list_blobs(prefix, include=["metadata", "copy"], results_per_page=PAGE)
+        pages: Any = blobs.by_page(marker or None)  # an iterator that knows where it is
+        while True:
+            with storage_errors(f"Listing {prefix!r} in datastore {self.name!r}"):
+                try:
+                    page = [from_properties(self.name, Source.SEARCH, blob) for blob in next(pages, ())]
+                except ResourceNotFoundError:
+                    return
+                except HttpResponseError as error:
+                    if error.status_code != HTTPStatus.BAD_REQUEST or not marker:
+                        raise
+                    pages, marker = blobs.by_page(), ""
+                    continue
+            more = pages.continuation_token or ""
+            yield Page(arrivals=page, marker=more)
+            if not more:
+                return
+
+    def write(self, path: str, content: bytes) -> None:
+        """Write a blob of the app's own, unless it is there: its name has the key of what is in it."""
+        with storage_errors(f"Writing {path!r} in datastore {self.name!r}"), contextlib.suppress(ResourceExistsError):
+            self.container.upload_blob(path, content)
+
+    def manifest(self, path: str) -> bytes:
+        """Read a manifest, the one kind of blob that is read: a list of names, and no data."""
+        with storage_errors(f"Manifest {path!r} in datastore {self.name!r}"):
+            return self.container.download_blob(path).readall()
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self.container.close()
