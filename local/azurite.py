@@ -47,13 +47,15 @@ class Azurite:
     connection_string: str
 
 
-def start(log: Path, port: int = 0) -> Azurite:
+def start(log: Path, port: int = 0, *, logs_requests: bool = False) -> Azurite:
     """Start Azurite on `port`, +1 and +2 (0: any free ones) and wait until it answers.
 
-    Raises ChildFailedError when it does not come up. End it with `.child.stop()`.
+    `logs_requests`: its log has a line for each request. Raises ChildFailedError when it does not come up. End it with
+    `.child.stop()`.
     """
     port = port or free_ports(3)
-    command = [node(), str(SCRIPT), "--inMemoryPersistence", "--disableTelemetry", "--silent"]
+    command = [node(), str(SCRIPT), "--inMemoryPersistence", "--disableTelemetry"]
+    command += [] if logs_requests else ["--silent"]
     # The storage SDKs are ahead of the newest API version that Azurite knows; the operations used here did not change.
     command += ["--skipApiVersionCheck"]
     for offset, service in enumerate(("blob", "queue", "table")):

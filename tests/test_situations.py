@@ -4,18 +4,21 @@ and large things, long queues, old rows. Requests are counted at the servers, or
 
 import contextlib
 import logging
+import re
 import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from azure.data.tables import UpdateMode
 
-from shared.app import App
+from local import azurite
+from shared.app import App, build
 from shared.errors import StorageError
 from shared.flow import enter, search
 from shared.flow.arrive import act
@@ -33,6 +36,7 @@ from shared.storage.accounts import _Transport
 from shared.storage.datastores import Datastore, Page
 from tests import samples
 from tests.fixtures_workspace import LocalWorkspace
+from tests.waiting import until
 
 RULE = samples.RULE.name
 GRACE = timedelta(minutes=10)
@@ -414,6 +418,33 @@ def test_round_trips_of_an_arrival_and_of_a_duplicate(
     with counted(workspace, monkeypatch) as found:
         deliver(app, "training", "income/us/1.csv", Source.BLOB_EVENT)
     assert found == {"storage": 2}
+
+
+def test_what_leaves_is_what_storage_receives(
+    workspace: LocalWorkspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """The counts of this file, taken from the log of the storage emulator itself."""
+    log, target = tmp_path / "azurite.log", samples.settings(workspace.endpoint["url"])
+    with azurite.start(log, logs_requests=True).child:
+        text = azurite.connection_string(int(re.findall(r"Blob service.*:(\d+)", log.read_text())[0]))
+        monkeypatch.setenv("TrainingStorage", text)
+        monkeypatch.setenv("AzureWebJobsStorage", text)
+        app = build(target)
+        app.prepare()
+        container = app.datastores["training"].container
+        container.create_container()
+        container.upload_blob("income/us/a.csv", b"a\n1\n")
+
+        def received() -> int:
+            return len(re.findall(r'" [1-5]\d\d ', log.read_text()))
+
+        with counted(workspace, monkeypatch) as found:
+            before = received()
+            deliver(app, "training", "income/us/a.csv", Source.BLOB_EVENT)
+            deliver(app, "training", "income/us/a.csv", Source.BLOB_EVENT)
+        assert (found["storage"], found["submit"]) == (5, 1)
+        until(lambda: received() == before + 5)
+        app.close()
 
 
 def test_turn_of_the_day_lets_a_caller_do_its_own_work_only(app: App, workspace: LocalWorkspace, clock: Clock) -> None:
