@@ -581,6 +581,27 @@ def test_storage_that_fails_does_not_lose_the_page(
     assert len(keys(workspace)) == 1
 
 
+def test_pass_that_is_broken_off_is_no_pass(
+    app: App, workspace: LocalWorkspace, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it was broken off by: the next one looks at the same time once more."""
+    tick(app)
+    workspace.upload("income/us/a.csv", "a\n1\n")
+    clock.on(minutes=12)
+
+    def wrong(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(search.Finder, "feed", wrong)
+        tick(app)
+    assert "ZeroDivisionError" in str(status.status(app)["search"][0]["fault"])
+    clock.on(minutes=12)
+    tick(app)
+    assert len(keys(workspace)) == 1
+    assert status.status(app)["search"][0]["fault"] is None
+
+
 def test_daily_comparison_finds_what_has_an_old_date(app: App, workspace: LocalWorkspace, clock: Clock) -> None:
     """Renamed into place or undeleted: the dates are before what the search looks at, and no event was delivered."""
     tick(app)

@@ -78,8 +78,8 @@ def search_one(app: App, place: str, rules: list[Rule], until: datetime, found: 
             marker = page.marker
             if app.ledger.now() > until:
                 break
-    except StorageError as error:
-        fault = str(error)
+    except Exception as error:
+        fault = f"{type(error).__name__}: {error}"
         raise
     finally:
         cost = state.cost_s + (app.ledger.now() - begun).total_seconds()
