@@ -13,7 +13,7 @@ from azure.data.tables import UpdateMode
 
 from shared.app import App
 from shared.errors import ConflictError, StorageError
-from shared.flow import track
+from shared.flow import enter, folders, rounds, search, track
 from shared.flow.arrive import arrive as deliver
 from shared.flow.poison import bury
 from shared.flow.tick import tick
@@ -210,6 +210,22 @@ def test_retry_after_of_another_kind(app: App, workspace: LocalWorkspace, clock:
     assert entry.state == State.DEFERRED
     assert entry.due_at is not None
     assert entry.due_at <= app.ledger.now() + timedelta(days=1)
+
+
+@pytest.mark.parametrize("step", ["go_round", "look_round", "search"])
+def test_fault_of_ours_in_one_step_does_not_stop_the_others(
+    app: App, workspace: LocalWorkspace, clock: Clock, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """What waits in the queue is sent all the same."""
+
+    def wrong(*_: object) -> Any:
+        raise ZeroDivisionError
+
+    enter.queued(app, retrain_request())
+    owner = {"go_round": rounds, "look_round": folders, "search": search}[step]
+    monkeypatch.setattr(owner, step, wrong)
+    tick(app)
+    assert len(keys(workspace)) == 1
 
 
 def test_change_of_a_row_that_has_ended(ledger: Ledger) -> None:

@@ -30,11 +30,18 @@ def tick(app: App) -> None:
     with logged("open_work"):
         names = app.rule_names()
     works = [work for name in names for work in open_work(app, name, within(ROUND))]
-    again = rounds.go_round(app, works, within(ROUND))
+    again, found = list[Work](), set[str]()
+    with logged("round"):
+        again = rounds.go_round(app, works, within(ROUND))
     jobs = [Job(work) for work in [*again, *(work for work in works if work.state == State.DEFERRED)]]
-    send.send_all(app, [*jobs, *waiting(app, names)], within(SEND))
-    found = folders.look_round(app, within(FOLDERS)) | search.search(app, within(SEARCH))
-    send.send_all(app, waiting(app, sorted(found)), within(SEND_FOUND))
+    with logged("send"):
+        send.send_all(app, [*jobs, *waiting(app, names)], within(SEND))
+    with logged("folders"):
+        found |= folders.look_round(app, within(FOLDERS))
+    with logged("search"):
+        found |= search.search(app, within(SEARCH))
+    with logged("send"):
+        send.send_all(app, waiting(app, sorted(found)), within(SEND_FOUND))
 
 
 def open_work(app: App, rule: str, until: datetime) -> list[Work]:

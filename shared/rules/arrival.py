@@ -3,7 +3,7 @@
 Never reads a blob's content, and decides nothing: `match.py` does.
 """
 
-import unicodedata
+import re
 from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # the decisions need no storage client
     from azure.storage.blob import BlobProperties
 
 LONGEST_PATH = 1024  # characters in a blob's name ("Naming and referencing containers, blobs, and metadata")
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
+"""A control character, or half a surrogate pair, which is no character at all."""
 
 
 class Source(StrEnum):
@@ -89,7 +91,7 @@ def checked_path(path: str) -> str:
         fault = "has a '.' or '..' segment; name the blob itself"
     elif "\\" in path:
         fault = "has a backslash; segments are separated by '/'"
-    elif any(unicodedata.category(character) in {"Cc", "Cs"} for character in path):
+    elif CONTROL.search(path):
         fault = "has a control character or half a surrogate pair"
     else:
         return path

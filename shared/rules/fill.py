@@ -5,13 +5,12 @@ not take is a skip, or a fault, with its reason.
 """
 
 import re
-import unicodedata
 from collections.abc import Mapping
 
 import msgspec
 
 from shared.errors import BadRequestError
-from shared.rules.arrival import Arrival, checked_path
+from shared.rules.arrival import CONTROL, Arrival, checked_path
 from shared.rules.decision import DataPath, RetrainRequest, Skip, key_of
 from shared.rules.rule import Rule
 from shared.rules.templates import Template, TemplateError, Value
@@ -126,10 +125,8 @@ def _parameter_fault(text: str) -> str | None:
     """Say why a text cannot be a parameter's value or name, or None."""
     if text.splitlines() not in ([], [text]):
         return f"{text[:100]!r} has several lines, which a pipeline parameter does not take"
-    # Cc: control characters; Cs: half a surrogate pair, which is no text.
-    odd = next((character for character in text if unicodedata.category(character) in ("Cc", "Cs")), None)
-    if odd is not None:
-        return f"{text[:100]!r} has the control character U+{ord(odd):04X}, which a pipeline parameter does not take"
+    if odd := CONTROL.search(text):
+        return f"{text[:100]!r} has the control character U+{ord(odd[0]):04X}, which a pipeline parameter does not take"
     return None
 
 
