@@ -134,6 +134,7 @@ def test_published_pipeline_is_pinned_by_its_id(tmp_path: Path) -> None:
         "https://ml.azure.com/endpoints",
         ENDPOINT_URL.replace("http://127.0.0.1:7081", "http://westeurope.api.azureml.ms"),
         ENDPOINT_URL + "/3",
+        ENDPOINT_URL + " ",
         ENDPOINT_URL + "?pipelineVersion=3",
         "not a url",
     ],

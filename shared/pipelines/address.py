@@ -35,6 +35,8 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def parse(cls, url: str) -> Self:
         """Take the REST endpoint apart. Raises ValueError saying what was expected."""
+        if any(character.isspace() for character in url):
+            raise ValueError("expected no blanks: one at the end would become part of the id")
         parts = urlsplit(url)
         found = _PATH.fullmatch(parts.path)
         if not found or not parts.netloc:
