@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from shared.rules.arrival import Arrival
-from shared.rules.complete import MARKER_QUIET, GiveUp, NotYet, Ready, earliest, readiness
+from shared.rules.complete import COPY_PAUSE, MARKER_QUIET, GiveUp, NotYet, Ready, earliest, readiness
 from shared.rules.folder import Content
 from shared.rules.rule import Rule, Settle
 from tests import samples
@@ -119,6 +119,23 @@ def test_marker_that_is_older_than_the_data_completes_after_a_quiet_time(quiet: 
     assert verdict(made, found, pause.total_seconds()) == Ready()
 
 
+@pytest.mark.parametrize(
+    ("data_at", "marker_at", "last_at", "ready_at"), [(10, 5, 0, 310), (10, 5, 20, 320), (10, 5, 10, 310)]
+)
+def test_quiet_time_of_an_older_marker_begins_with_the_latest_news(
+    data_at: float, marker_at: float, last_at: float, ready_at: float
+) -> None:
+    """The newest data, or a file that was noticed later, whichever is last; exactly five minutes from there."""
+    made = rule(marker="_SUCCESS")
+    assert made.settle is not None
+    found = content(made, arrival(f"{FOLDER}/late.csv", last_modified=after(data_at)), marker(marker_at))
+    last = after(last_at)
+    early = readiness(made.settle, found, first_at=AT, last_at=last, now=after(ready_at - 1))
+    assert isinstance(early, NotYet)
+    assert early.again_at == after(ready_at)
+    assert readiness(made.settle, found, first_at=AT, last_at=last, now=after(ready_at)) == Ready()
+
+
 def test_marker_completes_one_content() -> None:
     """The one that has completed the run before says nothing of what came since; a newer one does."""
     made = rule(marker="_SUCCESS")
@@ -182,7 +199,23 @@ def test_copy_that_is_under_way() -> None:
     waits = verdict(made, found, 60)
     assert isinstance(waits, NotYet)
     assert waits.missing == f"a copy into '{FOLDER}/c.csv' that is under way"
-    assert waits.again_at is not None
+    assert waits.again_at == after(60) + COPY_PAUSE
+
+
+def test_time_to_look_again_is_when_all_that_is_missing_may_be_over() -> None:
+    """The latest of several; the end of waiting where that comes first, or where only a file could help."""
+    copied = arrival(f"{FOLDER}/c.csv", pending=True)
+    quiet, waited = rule(quiet="10m"), rule(quiet="10m", max_wait="11m")
+    for made, pending, seconds, again_at in (
+        (quiet, True, 0, 600),
+        (quiet, True, 400, 700),
+        (waited, True, 400, 660),
+        (rule(quiet="10m", min_files=3), False, 0, None),
+        (rule(quiet="10m", min_files=3, max_wait="11m"), False, 0, 660),
+    ):
+        found = verdict(made, content(made, *([copied] if pending else [])), seconds)
+        assert isinstance(found, NotYet)
+        assert found.again_at == (after(again_at) if again_at else None)
 
 
 # Without a look
