@@ -102,6 +102,7 @@ def test_sound_set_up(ready: App) -> None:
         "pipelines.income",
         "rules.income-files",
         "datastores.training",
+        "rules.income-files",
         "datastores.training",
         "ledger",
     ]
@@ -185,6 +186,7 @@ def test_endpoint_that_does_not_exist(ready: App, workspace: LocalWorkspace) -> 
     assert [finding.where for finding in found if finding.level == "ok"] == [
         "retrain.toml",
         "datastores.training",
+        "rules.income-files",
         "ledger",
     ]
 
@@ -255,7 +257,7 @@ def test_default_on_another_datastore_is_a_warning(ready: App, workspace: LocalW
     assert "datastore 'archive', the rule's is 'training'" in warning.what
 
 
-@pytest.mark.parametrize(("value", "count"), [("many", 1), ("0.5", 0), ("True", 0), ("{fraction}", 0)])
+@pytest.mark.parametrize(("value", "count"), [("many", 1), ("0.5", 0), ("True", 0), ("{stem}", 0)])
 def test_value_that_is_no_number_is_a_warning(ready: App, value: str, count: int) -> None:
     """The SDK publishes a bool as Int, so True passes; a template's value is not known yet."""
     found = checks.check(with_rule(ready, parameters={"test_fraction": value}))
@@ -459,11 +461,68 @@ def test_datastore_that_may_not_be_read_is_a_warning(ready: App, refusing: str) 
 def test_offline_looks_at_the_configuration_alone() -> None:
     """No connection is needed for what the file alone tells; what no rule uses is a warning."""
     assert [finding.level for finding in checks.offline(samples.settings())] == ["ok"]
-    idle: Settings = samples.settings(rules=(msgspec.structs.replace(RULE, pipeline="p", datastore="d"),))
+    made = samples.settings()
+    idle: Settings = samples.settings(
+        rules=(msgspec.structs.replace(RULE, pipeline="p", datastore="d"),),
+        datastores={**made.datastores, "d": made.datastores["training"]},
+        pipelines={**made.pipelines, "p": made.pipelines["income"]},
+    )
     assert [finding.where for finding in warnings(checks.offline(idle))] == ["pipelines.income", "datastores.training"]
     lines: Rule = msgspec.structs.replace(RULE, parameters={"note": "a\nb"})
     [fault] = faults(checks.offline(samples.settings(rules=(lines,))))
     assert fault.where == "rules.income-files"
+
+
+@pytest.mark.parametrize(
+    ("changes", "where", "says"),
+    [
+        ({"path": "training-data/income/**/*.csv"}, "path", "did you mean 'income/**/*.csv'?"),
+        ({"path": "training/income/*.csv"}, "path", "did you mean 'income/*.csv'?"),
+        ({"path": "income/my%20data/*.csv"}, "path", "did you mean 'income/my data/*.csv'?"),
+        ({"path": "income/2026-[0-9][0-9]/*.csv"}, "path", "'[0-9]' is taken as it is"),
+        ({"ignore": ["**/[.]*"]}, "ignore[0]", "'[.]' is taken as it is"),
+        ({"ignore": ["income/**"]}, "ignore", "take back all"),
+        ({"ignore": ["**/*.txt", "*/**/*.csv"]}, "ignore", "take back all"),
+        ({"path": "in/{c}/{day:date:%Y%m%d}/{n:int}.csv", "ignore": ["in/*/*/*"]}, "ignore", "take back all"),
+    ],
+)
+def test_pattern_that_is_probably_not_meant(changes: dict[str, Any], where: str, says: str) -> None:
+    """A warning at the key, with what may be meant."""
+    rule = msgspec.structs.replace(RULE, **changes)
+    [warning] = checks.offline(samples.settings(rules=(rule,)))[1:]
+    assert (warning.level, warning.where) == ("warning", f"rules.income-files.{where}")
+    assert says in f"{warning.what} {warning.cure}"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"ignore": ["**/_*/**", "**/.*", "**/*.tmp.csv", "income/archive/**"]},
+        {"path": "income/{country}/**", "ignore": ["income/us/**", "**/a"]},
+        {"path": "income/100%/*.csv"},
+    ],
+)
+def test_pattern_that_takes_something_is_no_warning(changes: dict[str, Any]) -> None:
+    """What is ignored may be much, as long as something is left."""
+    rule = msgspec.structs.replace(RULE, **changes)
+    assert warnings(checks.offline(samples.settings(rules=(rule,)))) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"path": "income/*.parquet"}, "takes none of 1 blobs below 'income/'"),
+        ({"ignore": ["**/a.csv"]}, "such as 'income/us/a.csv': is ignored by '**/a.csv'"),
+        ({"min_bytes": 1000}, "less than the rule's min_bytes"),
+        ({"path": "outgoing/*.csv"}, "nothing is there below 'outgoing/'"),
+    ],
+)
+def test_rule_that_takes_nothing_of_what_is_there(ready: App, changes: dict[str, Any], says: str) -> None:
+    """A warning, with a name that is there and why the rule does not take it."""
+    found = checks.check(with_rule(ready, **changes))
+    assert checks.sound(found)
+    [warning] = [one for one in warnings(found) if one.where == "rules.income-files"]
+    assert says in f"{warning.what} {warning.cure}"
 
 
 # The command

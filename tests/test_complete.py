@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from shared.rules.arrival import Arrival
-from shared.rules.complete import COPY_PAUSE, MARKER_QUIET, GiveUp, NotYet, Ready, earliest, readiness
+from shared.rules.complete import DATA_PAUSE, MARKER_QUIET, GiveUp, NotYet, Ready, earliest, readiness
 from shared.rules.folder import Content
 from shared.rules.rule import Rule, Settle
 from tests import samples
@@ -198,8 +198,8 @@ def test_copy_that_is_under_way() -> None:
     found = content(made, arrival(f"{FOLDER}/c.csv", pending=True))
     waits = verdict(made, found, 60)
     assert isinstance(waits, NotYet)
-    assert waits.missing == f"a copy into '{FOLDER}/c.csv' that is under way"
-    assert waits.again_at == after(60) + COPY_PAUSE
+    assert waits.missing == f"'{FOLDER}/c.csv' as data (a copy into it is under way)"
+    assert waits.again_at == after(60) + DATA_PAUSE
 
 
 def test_time_to_look_again_is_when_all_that_is_missing_may_be_over() -> None:

@@ -61,7 +61,7 @@ def test_only_what_the_rule_takes_is_data() -> None:
     ]
     found = content(LISTING)
     assert (found.files, found.size, found.newest) == (2, 20, WRITTEN + timedelta(seconds=5))
-    assert (found.marker, found.manifest, found.pending) == (LISTING[2], LISTING[3], "")
+    assert (found.marker, found.manifest, found.not_yet) == (LISTING[2], LISTING[3], None)
     empty = content([])
     assert (empty.files, empty.size, empty.newest, empty.marker, empty.manifest) == (0, 0, None, None, None)
 
@@ -198,10 +198,10 @@ def test_directory_called_like_the_marker_is_none() -> None:
 def test_file_that_is_being_copied_is_no_data_yet() -> None:
     """Its name says that it will be: a copy's target is empty until it ends. Others' copies do not matter."""
     found = content([*LISTING, part(7, pending=True, size=0), part(6, pending=True), part(5, pending=True)])
-    assert (found.files, found.size, found.pending) == (2, 20, f"{DAY}/part-5.csv")
+    assert (found.files, found.size, found.not_yet) == (2, 20, (f"{DAY}/part-5.csv", "a copy into it is under way"))
     assert found.digest() == content(LISTING).digest()
     others = [arrival(f"{DAY}/_x", pending=True), arrival(f"{DAY}/_SUCCESS", pending=True, size=0)]
-    assert (content(others).pending, content(others).marker) == ("", None)
+    assert (content(others).not_yet, content(others).marker) == (None, None)
     assert content([part(7, pending=True)]).absent([f"{DAY}/part-7.csv"]) == []
 
 

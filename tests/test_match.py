@@ -57,8 +57,9 @@ def test_other_paths_are_skipped_with_the_pattern_as_reason(path: str) -> None:
     [
         ({"size": 0}, "empty blob"),
         ({"is_folder": True}, "directory stub"),
-        ({"pending": True}, "a copy into it is under way: it is no data yet"),
-        ({"pending": True, "size": 0}, "a copy into it is under way: it is no data yet"),
+        ({"pending": True}, "no data yet: a copy into it is under way"),
+        ({"pending": True, "size": 0}, "no data yet: a copy into it is under way"),
+        ({"archived": True}, "no data yet: it is in the archive tier, where nothing can read it"),
     ],
 )
 def test_blobs_that_hold_no_data_are_skipped(changes: dict[str, Any], reason: str) -> None:

@@ -60,7 +60,8 @@ def test_plan_of_a_blob_that_is_not_there(app: App) -> None:
     """As if it came now; the plan says that it is not there."""
     [planned] = plan.plan_call(app, call("income/us/tomorrow.csv"))
     assert planned.decision == "start"
-    assert "no such blob" in planned.reason
+    assert planned.reason.startswith("There is no blob ")
+    assert planned.reason.endswith("As if it came now.")
 
 
 def test_plan_of_a_path_that_no_rule_takes(app: App) -> None:

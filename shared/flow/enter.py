@@ -39,7 +39,7 @@ def to_send(app: App, request: RetrainRequest) -> Row | Outcome:
         except ConflictError:
             continue
         if isinstance(made, Taken):
-            return _duplicate(request)
+            return _duplicate(request, made)
         _log(request, State.SENDING, version=target.version)
         return made.row
     return queued(app, request)
@@ -56,7 +56,7 @@ def waiting(app: App, request: RetrainRequest, state: State, reason: str, unsent
     ended_at = now if state == State.SKIPPED else None
     made = app.ledger.enter(request, state, due_at=now, reason=reason, ended_at=ended_at, unsent=unsent)
     if isinstance(made, Taken):
-        return _duplicate(request)
+        return _duplicate(request, made)
     _log(request, state, reason=reason)
     return Outcome(key=request.key, rule=request.rule, entry=made.row.entry)
 
@@ -66,9 +66,9 @@ def announced(app: App, target: Target, now: datetime) -> dict[str, Any]:
     return {"target": target, "sent_at": now, "due_at": now + app.settings.grace, "reason": ""}
 
 
-def _duplicate(request: RetrainRequest) -> Outcome:
-    log("duplicate", key=request.key, rule=request.rule, source=request.arrival.source)
-    return Outcome(key=request.key, rule=request.rule, duplicate=True)
+def _duplicate(request: RetrainRequest, taken: Taken) -> Outcome:
+    log("duplicate", key=taken.key, rule=request.rule, source=request.arrival.source)
+    return Outcome(key=taken.key, rule=request.rule, duplicate=True)
 
 
 def _log(request: RetrainRequest, state: State, **more: object) -> None:

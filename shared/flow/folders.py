@@ -105,7 +105,7 @@ def look(app: App, rule: Rule, folder: Gathering, start: Enter) -> Outcome | Non
     begun = time.monotonic()
     content = contents(app, rule, folder.datastore, folder.folder)
     took = timedelta(seconds=time.monotonic() - begun)
-    if not content.files and not content.marker and not content.pending:
+    if not content.files and not content.marker and not content.not_yet:
         return end(app, folder, Skip(rule=rule.name, reason="the folder has no data that the rule takes (any more)"))
     done = ledger.completed(app.ledger, folder.rule, folder.datastore, folder.folder)
     listed, unreadable = listed_in_manifest(app, folder, content)

@@ -46,18 +46,25 @@ def search(app: App, until: datetime) -> set[str]:
     """
     found = set[str]()
     places = list({app.settings.place(rule.datastore) for rule in app.settings.rules})
+    states = {place: search_of(app.ledger, place) for place in places}
     random.shuffle(places)
-    for place in places:
+    # One that could not be listed may take all the time there is: it is tried after the others.
+    for place in sorted(places, key=lambda place: bool((before := states[place]) and before.fault)):
         rules = [rule for rule in app.settings.rules if app.settings.place(rule.datastore) == place]
         with logged("search", place=place):
-            search_one(app, place, rules, until, found)
+            search_one(app, place, states[place], rules, until, found)
     return found
 
 
-def search_one(app: App, place: str, rules: list[Rule], until: datetime, found: set[str]) -> None:
-    """Look into one container; note in `found` which rules have something queued now. Raises StorageError."""
+def search_one(
+    app: App, place: str, before: Search | None, rules: list[Rule], until: datetime, found: set[str]
+) -> None:
+    """Look into one container, from where it was left `before`. Raises StorageError.
+
+    Notes in `found` which rules have something queued now.
+    """
     now, looks_for = app.ledger.now(), digest(rules)
-    state = search_of(app.ledger, place) or Search(begun_at=now)
+    state = before or Search(begun_at=now)
     if state.rules != looks_for:  # what came while a rule was not there, or was another one, is found now
         state = msgspec.structs.replace(state, rules=looks_for, marker="", rests_until=now, compared_at=NEVER)
     if now > until or (not state.marker and now < state.rests_until):
@@ -170,8 +177,9 @@ class Finder:
         if isinstance(wanted, Settling):
             folders.gather(self.app, wanted, enter.queued)
             return
+        if enter.queued(self.app, wanted).duplicate:
+            return
         log("missed", logging.WARNING, key=wanted.key, rule=wanted.rule, path=wanted.arrival.path)
-        enter.queued(self.app, wanted)
         self.queued.add(wanted.rule)
 
 

@@ -17,7 +17,8 @@
 
 An entry is two rows: `h|<newest first>|<key>`, for ever, and while it is open a second one, whose place says whose turn
 it is: `o|<key>` the timer's, `p|<key>` a person's, `q|<key>` nobody's yet, since it waits in the queue. The second one
-has what the timer needs to decide whether to act, so that what needs nothing costs nothing but the listing.
+has what the timer needs to decide whether to act, so that what needs nothing costs nothing but the listing. With
+`identity = "content"` a third one, `c|<content>`, says for ever that this content has its request.
 """
 
 from collections.abc import Mapping
@@ -194,6 +195,11 @@ def entry_of(request: RetrainRequest, state: State, change: str, now: datetime, 
         changed_at=now,
         **columns,
     )
+
+
+def content_row(request: RetrainRequest) -> str:
+    """Return the row key of what says that there is a request for this content."""
+    return f"c|{request.content}"
 
 
 def clipped(text: str, longest: int = LONGEST_TEXT) -> str:

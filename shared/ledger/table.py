@@ -33,6 +33,7 @@ from shared.ledger.entries import (
     State,
     Work,
     clipped,
+    content_row,
     entry_of,
     history_columns,
     history_key,
@@ -57,9 +58,10 @@ class Entered(msgspec.Struct, frozen=True):
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """The key has a row already."""
+    """The key has a row already, or the same content has."""
 
     key: str
+    """Of the row that is there."""
 
 
 class OpenWork(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +101,9 @@ class Ledger:
         operations: list[Operation] = [("create", history_columns(entry, whole=True))]
         if state in OPEN:
             operations.append(("create", open_columns(entry)))
+        if request.content:
+            row = {"PartitionKey": request.rule, "RowKey": content_row(request), "Key": request.key}
+            operations.append(("create", row))
         if gate:
             operations.append(gate.counted(request.rule))
         sendings = list[object]()
@@ -108,19 +113,28 @@ class Ledger:
             except AzureError as error:
                 code = _code(error)
                 if code == TableErrorCode.ENTITY_ALREADY_EXISTS and len(sendings) == 1:
-                    return Taken(request.key)
+                    return self._taken(request)
                 if isinstance(error, HttpResponseError) and error.status_code not in (409, 412):
                     raise
                 # An answer may have been lost on the way: then the row that is there may be ours.
                 found = self.get(request.key, [request.rule])
                 if found and found.entry.change == entry.change:
                     return Entered(found)
-                if found:
-                    return Taken(request.key)
-                if _code(error) == TableErrorCode.UPDATE_CONDITION_NOT_SATISFIED:
+                if found or (request.content and code == TableErrorCode.ENTITY_ALREADY_EXISTS):
+                    return self._taken(request)
+                if code == TableErrorCode.UPDATE_CONDITION_NOT_SATISFIED:
                     raise ConflictError(f"Somebody else was let in by rule {request.rule!r} meanwhile.") from error
                 raise
         return Entered(Row(entry=entry, etag=etags[0]["etag"]), gate and gate.after(etags[-1]["etag"]))
+
+    def _taken(self, request: RetrainRequest) -> Taken:
+        """Tell which request has the row of this one: of the same key, or for the same content."""
+        same = self.find(request.rule, content_row(request)) if request.content else None
+        return Taken(same["Key"] if same else request.key)
+
+    def of(self, request: RetrainRequest) -> Row | None:
+        """Return the row that a request has already, its own or that of the same content. Raises RowError."""
+        return self.get(self._taken(request).key, [request.rule])
 
     def move(self, row: Row, state: State, **changes: Any) -> Row:
         """Bring an open entry to `state` with `changes` to its columns.

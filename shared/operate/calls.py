@@ -16,6 +16,7 @@ from shared.ledger.entries import Entry, State
 from shared.rules.arrival import Arrival, Source, checked_path
 from shared.rules.decision import Decision, RetrainRequest, Settling, again
 from shared.rules.fill import parameter_faults
+from shared.rules.hints import hint
 from shared.rules.match import match
 from shared.rules.rule import Rule
 
@@ -43,11 +44,23 @@ def request(app: App, call: Call) -> list[Outcome]:
     Raises BadRequestError, NotFoundError (unknown datastore, rule or blob), ConflictError, StorageError.
     """
     rules, datastore = addressed(app, call)
-    arrival = app.datastores[datastore].look(checked_path(call.path), Source.WEBHOOK)
+    arrival = looked_at(app, call.path, datastore)
     decisions = decided(rules, arrival, call)
     if call.force:
         return [_forced(app, decision, arrival) for decision in decisions]
     return [answerable(app, outcome, call) for outcome in arrive.act(app, decisions, arrival)]
+
+
+def looked_at(app: App, path: str, datastore: str) -> Arrival:
+    """Return the blob that a caller names.
+
+    Raises BadRequestError, NotFoundError, each with what may have been meant; StorageError.
+    """
+    try:
+        return app.datastores[datastore].look(checked_path(path), Source.WEBHOOK)
+    except (BadRequestError, NotFoundError) as error:
+        told = hint(path, app.settings.datastores[datastore].container, datastore)
+        raise type(error)(f"{error} {told}".rstrip()) from error
 
 
 def decided(rules: Iterable[Rule], arrival: Arrival, call: Call) -> list[Decision]:

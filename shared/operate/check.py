@@ -6,7 +6,8 @@ its own in the ledger's table, removed at once.
 """
 
 import difflib
-from collections.abc import Callable, Collection, Iterable
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Literal
 
 import msgspec
@@ -14,16 +15,21 @@ from azure.core.exceptions import ClientAuthenticationError, HttpResponseError, 
 from azure.storage.blob import ContainerClient
 
 from shared.app import App
-from shared.errors import ConfigurationError, EndpointError, StorageError
+from shared.errors import ConfigurationError, EndpointError, StorageError, shown
 from shared.pipelines.address import Address
 from shared.pipelines.base import Described, Endpoint, Input, ReadError, Registered
 from shared.pipelines.target import Target
-from shared.rules.check import example_faults
+from shared.rules.check import example_faults, samples
+from shared.rules.decision import Skip
+from shared.rules.hints import hint
+from shared.rules.match import match
+from shared.rules.patterns import Pattern
 from shared.rules.rule import DataPathParameter, FurtherDataPath, Rule
 from shared.settings.model import Pipeline, Settings
 from shared.storage.accounts import storage_errors
 
 FILE = "retrain.toml"
+_BRACKETS = re.compile(r"\[[^/\]]+\]")
 ACTIVE = "Active"
 # The kinds of datastore that are containers of a storage account.
 CONTAINERS = ("AzureBlob", "AzureDataLakeGen2")
@@ -83,6 +89,7 @@ def offline(settings: Settings) -> list[Finding]:
         for rule in settings.rules
         for text in example_faults(rule)
     ]
+    found += [finding for rule in settings.rules for finding in _doubtful(settings, rule)]
     used = {rule.pipeline for rule in settings.rules}
     unused = [f"pipelines.{name}" for name in settings.pipelines if name not in used]
     used = {rule.datastore for rule in settings.rules}
@@ -91,6 +98,21 @@ def offline(settings: Settings) -> list[Finding]:
     if sound(found):
         found.insert(0, Finding("ok", FILE, f"rules that can be used: {', '.join(settings.rule_names())}"))
     return found
+
+
+def _doubtful(settings: Settings, rule: Rule) -> Iterator[Finding]:
+    """Yield what is probably not meant in a rule's patterns."""
+    where, store = f"rules.{rule.name}", settings.datastores[rule.datastore]
+    if told := hint(rule.path, store.container, rule.datastore):
+        yield Finding("warning", f"{where}.path", f"{shown(rule.path)} begins as no path does", told)
+    for key, text in (("path", rule.path), *((f"ignore[{number}]", text) for number, text in enumerate(rule.ignore))):
+        if found := _BRACKETS.search(text):
+            what = f"{found[0]!r} is taken as it is: brackets have no meaning in a pattern"
+            cure = "Write '*', or a capture such as {n:int}; nothing to do where the names have brackets."
+            yield Finding("warning", f"{where}.{key}", what, cure)
+    if all(any(Pattern.parse(text, rule.case_sensitive).takes(name) for text in rule.ignore) for name in samples(rule)):
+        what = "ignore seems to take back all that path takes, so that nothing would ever start"
+        yield Finding("warning", f"{where}.ignore", what, "Compare the two: ./retrain plan PATH says what is ignored.")
 
 
 def check(app: App) -> list[Finding]:
@@ -114,6 +136,8 @@ def check(app: App) -> list[Finding]:
             found += [finding for rule in rules for finding in _parameters(rule, told.inputs)]
     for name in settings.datastores:
         found += _blobs(f"datastores.{name}", _container(app, name))
+        if found[-1].level == "ok":
+            found += [one for rule in settings.rules if rule.datastore == name for one in _matching(app, rule)]
     compared = set[tuple[str, str]]()
     for rule in sorted(settings.rules, key=lambda rule: rule.pipeline not in described):
         pair = (rule.datastore, Address.parse(settings.pipelines[rule.pipeline].url).workspace)
@@ -302,6 +326,28 @@ def _blobs(where: str, container: ContainerClient) -> list[Finding]:
 
     fault = _tried(where, doing, look, absent, "Blob Data Owner")
     return [fault or Finding("ok", where, f"container {name!r} can be read")]
+
+
+def _matching(app: App, rule: Rule) -> list[Finding]:
+    """Does the rule take anything of what is there, as far as the first page of a listing tells?"""
+    where, prefix = f"rules.{rule.name}", rule.prefix()
+    below = f"below {prefix!r}" if prefix else "in the container"
+    try:
+        page = next(app.datastores[rule.datastore].pages(prefix, ""), None)
+    except StorageError as error:
+        return [Finding("warning", where, f"what is there cannot be listed: {error}", AGAIN)]
+    blobs = [one for one in page.arrivals if not one.is_folder] if page else []
+    if not blobs:
+        cure = "Nothing to do if data is still to come; else look at the rule's path and the datastore's container."
+        return [Finding("warning", where, f"nothing is there {below}, so that nothing matches", cure)]
+    decided = [(one.path, match([rule], one, {})[0]) for one in blobs]
+    skipped = [(path, decision.reason) for path, decision in decided if isinstance(decision, Skip)]
+    first = f"the first {len(blobs):,} blobs" if page and page.marker else f"{len(blobs):,} blobs"
+    if len(skipped) < len(blobs):
+        return [Finding("ok", where, f"takes {len(blobs) - len(skipped):,} of {first} {below}")]
+    path, reason = next((one for one in skipped if "does not match" not in one[1]), skipped[0])
+    cure = f"Compare its path with the names that are there, such as {shown(path)}: {reason}."
+    return [Finding("warning", where, f"takes none of {first} {below}", cure)]
 
 
 def _ledger(app: App) -> list[Finding]:

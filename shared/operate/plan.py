@@ -6,7 +6,6 @@ Never claims and never sends anything; the ledger is only asked whether a reques
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -14,7 +13,7 @@ from shared.app import App
 from shared.errors import NotFoundError
 from shared.ledger.entries import NEVER
 from shared.ledger.folders import is_gathering
-from shared.operate.calls import Call, addressed, decided
+from shared.operate.calls import Call, addressed, decided, looked_at
 from shared.pipelines.base import Preview
 from shared.rules.arrival import Arrival, Source, checked_path
 from shared.rules.decision import Decision, RetrainRequest, Settling
@@ -38,21 +37,34 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     request: Preview | None = None
 
 
-def plan_call(app: App, call: Call) -> list[Planned]:
+def plan_call(app: App, call: Call, offline: bool = False) -> list[Planned]:
     """Return what a call would do about the blob that it names; one that is not there is taken as if it came now.
 
+    `offline`: nothing is asked, and each is taken so.
     Raises BadRequestError and NotFoundError, as the call itself would.
     """
     rules, datastore = addressed(app, call)
-    path = checked_path(call.path)
-    try:
-        arrival = app.datastores[datastore].look(path, Source.WEBHOOK)
-        note = ""
-    except NotFoundError:
-        now = app.ledger.now().replace(microsecond=0)
-        values: dict[str, Any] = {"datastore": datastore, "path": path, "etag": "", "last_modified": now, "size": 1}
-        arrival, note = Arrival(**values, source=Source.WEBHOOK), "There is no such blob; as if it came now."
+    arrival, note = _arrival(app, call, datastore, offline)
     return [_planned(app, arrival, decision, note) for decision in decided(rules, arrival, call)]
+
+
+def _arrival(app: App, call: Call, datastore: str, offline: bool) -> tuple[Arrival, str]:
+    """Return the blob that a call names; one that was not found as if it came now, and why."""
+    told = "Storage was not asked."
+    if not offline:
+        try:
+            return looked_at(app, call.path, datastore), ""
+        except NotFoundError as error:
+            told = str(error)
+    arrival = Arrival(
+        datastore=datastore,
+        path=checked_path(call.path),
+        etag="",
+        last_modified=app.ledger.now().replace(microsecond=0),
+        size=1,
+        source=Source.WEBHOOK,
+    )
+    return arrival, f"{told} As if it came now."
 
 
 def _planned(app: App, arrival: Arrival, decision: Decision, note: str) -> Planned:
@@ -61,8 +73,13 @@ def _planned(app: App, arrival: Arrival, decision: Decision, note: str) -> Plann
         path = f"{decision.datastore}/{decision.folder}"
         return Planned(path=arrival.path, rule=decision.rule, decision="settle", reason=why, data_path=path)
     if not isinstance(decision, RetrainRequest):
-        return Planned(path=arrival.path, rule=decision.rule, decision="skip", reason=decision.reason)
-    row = app.ledger.get(decision.key, [decision.rule]) if not note else None
+        return Planned(
+            path=arrival.path,
+            rule=decision.rule,
+            decision="skip",
+            reason=f"{decision.reason}. {note}" if note else decision.reason,
+        )
+    row = app.ledger.of(decision) if not note else None
     target = app.target_of(decision)
     assert not isinstance(target, str)  # the rule that decided is in retrain.toml
     return Planned(
@@ -109,6 +126,8 @@ def candidates(app: App, rule: Rule, since: datetime | None) -> Iterator[Candida
             arrival = msgspec.structs.replace(arrival, source=Source.BACKFILL)
             [decision] = match([rule], arrival, {})
             if isinstance(decision, RetrainRequest) and decision.key not in known:
+                if decision.content and app.ledger.of(decision):
+                    continue
                 yield Candidate(arrival=arrival, decision=decision)
             elif isinstance(decision, Settling) and decision.folder not in folders:
                 folders.add(decision.folder)

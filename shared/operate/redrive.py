@@ -18,7 +18,7 @@ from shared.ledger.entries import OPEN, Entry, Row, State, Work
 from shared.log import log
 from shared.operate.calls import start_again
 from shared.rules.arrival import Source
-from shared.rules.decision import RetrainRequest, again
+from shared.rules.decision import RetrainRequest, again, content_of
 from shared.rules.folder import folder_request
 
 LIVE = (OPEN - {State.HELD}) | {State.FINISHED}
@@ -142,9 +142,14 @@ def renewed(app: App, row: Row, force: bool = False) -> RetrainRequest:
             f"{entry.key} is {entry.state}: another attempt could train twice. If that is meant, force it."
         )
     fresh = as_it_is_now(app, entry, original)
-    if original.arrival.etag not in ("", fresh.arrival.etag):
+    if original.arrival.etag not in ("", fresh.arrival.etag) and not same_content(original, fresh):
         raise ConflictError(f"{entry.path!r} has been overwritten since; its new version is an arrival of its own.")
     return fresh
+
+
+def same_content(one: RetrainRequest, other: RetrainRequest) -> bool:
+    """Tell whether two requests are for the same content, where the rule goes by that."""
+    return bool(one.content) and content_of(one.rule, one.arrival) == content_of(other.rule, other.arrival)
 
 
 def as_it_is_now(app: App, entry: Entry, original: RetrainRequest) -> RetrainRequest:

@@ -56,7 +56,18 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str] | None = None
     """The blob's metadata. None: the blob's properties could not be read, or they decided already."""
     pending: bool = False
-    """A copy into it is under way: it is no data yet."""
+    """A copy into it is under way."""
+    archived: bool = False
+    """It is in the archive tier."""
+    content_md5: str = ""
+    """Content-MD5 as the service has it, in hexadecimal; of a folder, a digest over those of its files."""
+
+    @property
+    def not_yet(self) -> str:
+        """Why it is no data yet, in words; empty when it is data."""
+        if self.pending:
+            return "a copy into it is under way"
+        return "it is in the archive tier, where nothing can read it" if self.archived else ""
 
 
 def from_properties(datastore: str, source: Source, properties: "BlobProperties") -> Arrival:
@@ -72,6 +83,8 @@ def from_properties(datastore: str, source: Source, properties: "BlobProperties"
         is_folder=metadata.get("hdi_isfolder", "").lower() == "true",
         metadata=metadata,
         pending=properties.copy.status == "pending",
+        archived=properties.blob_tier == "Archive",
+        content_md5=bytes(properties.content_settings.content_md5 or b"").hex(),
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 
 from shared.errors import BadRequestError
+from shared.rules import patterns
 from shared.rules.arrival import Arrival, Source, checked_path
 from shared.rules.decision import RetrainRequest, Settling, Skip
 from shared.rules.fill import RESERVED, TAG_NAME, TAGS, parameter_faults, text_fault
@@ -214,6 +215,11 @@ def _differences(rule: Rule, example: Example) -> Iterator[str]:
             yield f"parameter {name!r} is {is_!r}; the example does not have it"
         elif is_ != wanted:
             yield f"parameter {name!r} is {is_!r}, not {wanted!r}"
+
+
+def samples(rule: Rule) -> list[str]:
+    """Return some names that the rule's path takes; a final '**' needs one segment at least."""
+    return [name for name in patterns.samples(rule.path) if Pattern.parse(rule.path).takes(name)]
 
 
 def decide(rule: Rule, example: Example) -> RetrainRequest | Skip:

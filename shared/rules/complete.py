@@ -17,8 +17,8 @@ from shared.rules.rule import Settle
 
 MARKER_QUIET = timedelta(minutes=5)
 """How long nothing must come after a marker that is older than the data, where the rule has no `quiet`."""
-COPY_PAUSE = timedelta(minutes=5)
-"""How soon to look again for the end of a copy: that it has ended should be told, but nothing must wait for ever."""
+DATA_PAUSE = timedelta(minutes=5)
+"""How soon to look again whether a file is data now: that should be told, but nothing must wait for ever."""
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,8 +115,9 @@ def _announced(
         after = f" (the marker {settle.marker!r} is older than the newest data)"
     if quiet and now < quiet_since + quiet:
         yield _Missing(f"{quiet.total_seconds():.0f} s of quiet{after}", until=quiet_since + quiet)
-    if content.pending:
-        yield _Missing(f"a copy into {content.pending!r} that is under way", until=now + COPY_PAUSE)
+    if content.not_yet:
+        path, why = content.not_yet
+        yield _Missing(f"{path!r} as data ({why})", until=now + DATA_PAUSE)
 
 
 def _listed(settle: Settle, content: Content, listed: Sequence[str] | None, unreadable: str) -> Iterator[_Missing]:

@@ -43,6 +43,8 @@ class RetrainRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Empty: made from the rule and the data path."""
     attempt: int = 1
     """1, and one more for each time a person asked to train on the same data again."""
+    content: str = ""
+    """Identity of the content, of which there is one request, too; empty where the key alone is. See `content_of`."""
 
 
 class Settling(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +83,17 @@ def key_of(rule: str, arrival: Arrival, attempt: int = 1) -> str:
     return f"{written_text(arrival.last_modified)}-{digest}"
 
 
+def content_of(rule: str, arrival: Arrival, attempt: int = 1) -> str:
+    """Return the identity of the content by Content-MD5, for `identity = "content"`; empty when there is none.
+
+    It has no time in it: what was written anew with the same content is the same.
+    """
+    if not arrival.content_md5:
+        return ""
+    parts = (rule, arrival.datastore, arrival.path, arrival.content_md5, str(attempt))
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
+
+
 def written_text(time: datetime) -> str:
     """Return the time that a key begins with; such texts sort as the times do."""
     return f"{time.astimezone(UTC):%Y%m%dT%H%M%SZ}"
@@ -88,4 +101,6 @@ def written_text(time: datetime) -> str:
 
 def again(request: RetrainRequest, attempt: int) -> RetrainRequest:
     """Return the same request as attempt number `attempt`, with a key of its own."""
-    return msgspec.structs.replace(request, key=key_of(request.rule, request.arrival, attempt), attempt=attempt)
+    content = content_of(request.rule, request.arrival, attempt) if request.content else ""
+    key = key_of(request.rule, request.arrival, attempt)
+    return msgspec.structs.replace(request, key=key, attempt=attempt, content=content)

@@ -11,7 +11,7 @@ import msgspec
 
 from shared.errors import BadRequestError
 from shared.rules.arrival import CONTROL, Arrival, checked_path
-from shared.rules.decision import DataPath, RetrainRequest, Skip, key_of
+from shared.rules.decision import DataPath, RetrainRequest, Skip, content_of, key_of
 from shared.rules.rule import Rule
 from shared.rules.templates import Template, TemplateError, Value
 
@@ -89,6 +89,7 @@ def request_of(
             tags={name: filled(f"tags.{name}", text) for name, text in rule.tags.items()},
             description=filled("description", rule.description) if rule.description else "",
             arrival=bare(arrival),
+            content=content_of(rule.name, arrival) if rule.identity == "content" else "",
         )
     except TemplateError as error:
         return Skip(rule=rule.name, reason=str(error))

@@ -30,12 +30,12 @@ class Content:
         """When the latest of these was written."""
         self.marker: Arrival | None = None
         self.manifest: Arrival | None = None
-        self.pending = ""
-        """Path of a file that is no data yet, because a copy into it is under way; empty when there is none."""
+        self.not_yet: tuple[str, str] | None = None
+        """The first file by name that is no data yet, and why."""
         self.first, self.captures = "", Captures()
         """The first of the data by name, and what the rule's captures hold in it."""
-        # Of each file: name below the folder NUL ETag NUL size. No name has a NUL, which sorts before all else; and
-        # UTF-8 sorts as the names do.
+        # Of each file: name below the folder NUL ETag NUL size NUL what it is known by, where that is not the ETag. No
+        # name has a NUL, which sorts before all else; and UTF-8 sorts as the names do.
         self._data, self._others = list[bytes](), list[bytes]()
         self._sorted = True
 
@@ -44,13 +44,14 @@ class Content:
         if arrival.datastore != self.rule.datastore or not arrival.path.startswith(f"{self.folder}/"):
             return
         captures = member(self.rule, self.folder, arrival)
-        if captures is not None and not arrival.pending:
+        if captures is not None and not arrival.not_yet:
             self.count(arrival, captures)
             return
         self._others.append(self._short(arrival.path))
         if captures is not None:
-            self.pending = min(self.pending or arrival.path, arrival.path)
-        elif not arrival.pending and not arrival.is_folder:
+            waited_for = (arrival.path, arrival.not_yet)
+            self.not_yet = min(self.not_yet or waited_for, waited_for)
+        elif not arrival.not_yet and not arrival.is_folder:
             self._announce(arrival)
 
     def count(self, arrival: Arrival, captures: Captures) -> None:
@@ -60,8 +61,9 @@ class Content:
         self.newest = max(self.newest or arrival.last_modified, arrival.last_modified)
         if not self.first or arrival.path < self.first:
             self.first, self.captures = arrival.path, captures
-        etag, size = arrival.etag.encode(), str(arrival.size).encode()
-        self._data.append(b"\0".join((self._short(arrival.path), etag, size)))
+        known_by = arrival.content_md5 if self.rule.identity == "content" else ""
+        columns = (arrival.etag, str(arrival.size), known_by)
+        self._data.append(b"\0".join((self._short(arrival.path), *(text.encode() for text in columns))))
         self._sorted = False
 
     def _announce(self, arrival: Arrival) -> None:
@@ -77,20 +79,23 @@ class Content:
     def _short(self, path: str) -> bytes:
         return path[len(self.folder) + 1 :].encode("utf-8", "surrogatepass")
 
-    def _entries(self) -> Iterator[tuple[str, str, int]]:
-        """Yield path, ETag and size of the data, by name."""
+    def _entries(self) -> Iterator[tuple[str, str, int, str]]:
+        """Yield path, ETag, size and Content-MD5 of the data, by name."""
         if not self._sorted:
             self._data.sort()
             self._sorted = True
         for item in self._data:
-            name, etag, size = item.rsplit(b"\0", 2)
-            yield f"{self.folder}/{name.decode('utf-8', 'surrogatepass')}", etag.decode(), int(size)
+            name, etag, size, md5 = item.rsplit(b"\0", 3)
+            yield f"{self.folder}/{name.decode('utf-8', 'surrogatepass')}", etag.decode(), int(size), md5.decode()
 
-    def digest(self) -> str:
-        """Return the content's identity: SHA-256 over the names and ETags of the data, sorted by name."""
+    def digest(self, by_md5: bool = False) -> str:
+        """Return the content's identity: SHA-256 over the names and ETags of the data, sorted by name.
+
+        `by_md5`: over the names and Content-MD5, where a file has one and the rule asks for it.
+        """
         digest, between = hashlib.sha256(b"["), b""
-        for path, etag, _ in self._entries():
-            digest.update(between + msgspec.json.encode((path, etag)))
+        for path, etag, _, md5 in self._entries():
+            digest.update(between + msgspec.json.encode((path, (by_md5 and md5) or etag)))
             between = b","
         digest.update(b"]")
         return digest.hexdigest()
@@ -105,7 +110,7 @@ class Content:
 
     def lines(self) -> bytes:
         """Return the list that is handed over with grain "manifest": the data by name, a JSON object on each line."""
-        lines = ({"path": path, "size": size, "etag": etag} for path, etag, size in self._entries())
+        lines = ({"path": path, "size": size, "etag": etag} for path, etag, size, _ in self._entries())
         return b"".join(msgspec.json.encode(line) + b"\n" for line in lines)
 
 
@@ -129,6 +134,7 @@ def folder_request(rule: Rule, folder: str, datastore: str, source: Source, cont
         size=content.size,
         source=source,
         is_folder=True,
+        content_md5=content.digest(by_md5=True) if rule.identity == "content" else "",
     )
     inside = {capture.name for capture in Pattern.parse(rule.folder_path(), rule.case_sensitive).captures}
     values: dict[str, Value] = {

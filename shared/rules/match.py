@@ -15,8 +15,6 @@ from shared.rules.fill import OWN_FOLDER, bare, file_values, request_of
 from shared.rules.rule import Rule
 from shared.rules.take import Captures, announced, folder_of, taken
 
-PENDING = "a copy into it is under way: it is no data yet"
-
 
 def match(
     rules: Iterable[Rule],
@@ -33,8 +31,8 @@ def match(
         return [Skip(reason="directory stub")]
     if arrival.path.startswith(f"{OWN_FOLDER}/"):
         return [Skip(reason=f"below {OWN_FOLDER}/, where the app itself writes")]
-    if arrival.pending:
-        return [Skip(reason=PENDING)]
+    if arrival.not_yet:
+        return [Skip(reason=f"no data yet: {arrival.not_yet}")]
     candidates = [rule for rule in rules if rule.datastore == arrival.datastore]
     if arrival.size == 0 and not any(announced(rule, arrival.path) for rule in candidates):
         return [Skip(reason="empty blob")]
@@ -78,8 +76,8 @@ def file_request(rule: Rule, arrival: Arrival) -> RetrainRequest | Skip:
     """
     if arrival.is_folder:
         return Skip(rule=rule.name, reason="directory stub")
-    if arrival.pending:
-        return Skip(rule=rule.name, reason=PENDING)
+    if arrival.not_yet:
+        return Skip(rule=rule.name, reason=f"no data yet: {arrival.not_yet}")
     captures = taken(rule, arrival)
     if isinstance(captures, str):
         return Skip(rule=rule.name, reason=captures)

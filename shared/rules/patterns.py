@@ -122,6 +122,30 @@ class Pattern:
             return None
 
 
+def samples(text: str) -> list[str]:
+    """Return some names that a pattern takes, as different as it lets them be."""
+    return [
+        "/".join(part for segment in text.split("/") for part in _sample(segment, word, depth))
+        for word in ("a", "7", "Zz-9")
+        for depth in (0, 1, 2)
+    ]
+
+
+def _sample(segment: str, word: str, depth: int) -> list[str]:
+    """Return segments that a pattern's segment takes."""
+    if segment == "**":
+        return [word] * depth
+    made = ""
+    for literal, name, form in _fields(segment):
+        made += literal.replace("*", word).replace("?", word[0])
+        if name is not None:
+            kind, _, rest = form.partition(":")
+            words = form.split("|")
+            date_text = date(2024, len(word), 20 + len(word)).strftime(rest or "%Y-%m-%d")
+            made += {"": word, "int": str(ord(word[0])), "date": date_text}.get(kind, words[len(word) % len(words)])
+    return [made]
+
+
 def literal_prefix(text: str, case_sensitive: bool = True) -> str:
     """Return what every name that the pattern takes begins with: where a listing may start."""
     prefix = list[str]()

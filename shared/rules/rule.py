@@ -140,6 +140,9 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Larger blobs start nothing."""
     metadata: dict[str, str] = {}
     """What the blob's metadata must say; the case of the names does not count."""
+    identity: Literal["etag", "content"] = "etag"
+    """By what the same data is known again: the ETag, which each write changes, of metadata alone, too; or Content-MD5,
+    where the blob has one."""
     pipeline: str
     """The table's name under [pipelines]."""
     data_path: DataPathParameter

@@ -13,8 +13,8 @@ Captures = dict[str, Value]
 def taken(rule: Rule, arrival: Arrival) -> Captures | str:
     """Return what the rule's captures hold when it takes a blob as data; else the reason why it does not.
 
-    Only the name counts where the blob's properties could not be read (`metadata` is None), and while a copy into it is
-    under way: its size is none yet.
+    Only the name counts where the blob's properties could not be read (`metadata` is None), and while it is no data
+    yet: during a copy its size is none.
     """
     path = arrival.path
     try:
@@ -25,7 +25,7 @@ def taken(rule: Rule, arrival: Arrival) -> Captures | str:
         return f"path does not match {rule.path!r}"
     if reason := _ignored(rule, path):
         return reason
-    if arrival.pending:
+    if arrival.not_yet:
         return captures
     if arrival.size == 0:
         return "empty blob"
@@ -88,7 +88,7 @@ def folder_of(rule: Rule, path: str) -> str:
 def member(rule: Rule, folder: str, arrival: Arrival) -> Captures | None:
     """Return the captures of a blob that is the folder's data to the rule; None: a marker, ignored, of another folder.
 
-    A blob into which a copy is under way is the folder's data, too, as far as its name tells: see `Arrival.pending`.
+    A blob that is no data yet is the folder's, too, as far as its name tells: see `Arrival.not_yet`.
     """
     if (
         arrival.is_folder

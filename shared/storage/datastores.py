@@ -4,6 +4,7 @@ Never reads training data, and writes nothing but its own lists of files.
 """
 
 import contextlib
+import re
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
@@ -12,10 +13,11 @@ import msgspec
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
 from azure.storage.blob import ContainerClient
 
-from shared.errors import NotFoundError
+from shared.errors import BadRequestError, NotFoundError
 from shared.rules.arrival import Arrival, Source, from_properties
 from shared.storage.accounts import storage_errors
 
+DOT_AT_END = re.compile(r"\.(/|$)")
 PAGE = 5000  # blobs in one answer, the service's most
 
 
@@ -34,14 +36,29 @@ class Datastore:
         """Look into `container`, the datastore `name`."""
         self.name, self.container = name, container
 
+    @property
+    def place(self) -> str:
+        """Which container this is, in words."""
+        return f"container {self.container.container_name!r} of datastore {self.name!r}"
+
     def look(self, path: str, source: Source) -> Arrival:
-        """Read a blob's properties. Raises NotFoundError."""
+        """Read a blob's properties. Raises NotFoundError, and BadRequestError when storage takes it for no name."""
         with storage_errors(f"Properties of {path!r} in datastore {self.name!r}"):
             try:
                 properties = self.container.get_blob_client(path).get_blob_properties()
             except ResourceNotFoundError as error:
-                place = f"container {self.container.container_name!r} of datastore {self.name!r}"
-                raise NotFoundError(f"There is no blob {path!r} in {place}.") from error
+                raise NotFoundError(f"There is no blob {path!r} in {self.place}.") from error
+            except HttpResponseError as error:
+                if error.status_code != HTTPStatus.BAD_REQUEST:
+                    raise
+                raise BadRequestError(
+                    f"Storage takes {path!r} for no blob's name ({getattr(error, 'error_code', None) or error.reason})."
+                ) from error
+            # The service may take a name whose segment ends in a dot for the one without: what it lists counts.
+            if DOT_AT_END.search(path) and path not in self.container.list_blob_names(name_starts_with=path):
+                raise NotFoundError(
+                    f"There is no blob {path!r} in {self.place}, but one of another name: see a listing."
+                )
         return from_properties(self.name, source, properties)
 
     def pages(self, prefix: str, marker: str) -> Iterator[Page]:
