@@ -1,244 +1,40 @@
-"""`./retrain history`, `redrive`, `plan`, `backfill`: reads the words, calls one thing in `shared/`, prints.
+"""`python -m cli`: runs one operator's command, and turns whatever ends it into words and an exit code.
 
-Never decides anything; exit code 1 means that the command could not do what was asked, and the text says why.
+Never decides anything. Errors are JSON where the answer would have been.
 """
 
-import itertools
 import sys
-from collections import Counter
-from datetime import timedelta
-
-import click
-import msgspec
-
-from cli import environment
-from cli.check import check
-from shared.app import App, app
-from shared.errors import RetrainError
-from shared.flow import enter, folders
-from shared.ledger.entries import Entry
-from shared.operate import plan as plans
-from shared.operate import redrive as operators
-from shared.operate.calls import Call
-from shared.operate.views import view
-from shared.rules.check import example_faults
-from shared.rules.decision import RetrainRequest
-from shared.rules.durations import duration
 
 
-def _since(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
-    try:
-        return duration(value) if value else None
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+def main() -> int:
+    """Run the command of sys.argv; return its exit code."""
+    try:  # Ctrl-C may come while modules are still being imported
+        import click
 
+        from cli.commands import commands
+        from cli.output import print_json
+        from shared.errors import RetrainError, masked
 
-class _Commands(click.Group):
-    """Turns the application's errors into a message and exit code 1."""
-
-    def invoke(self, ctx: click.Context) -> object:
         try:
-            return super().invoke(ctx)
-        except RetrainError as error:
+            commands(prog_name="./retrain", standalone_mode=False)
+        except click.exceptions.Exit as end:
+            return end.exit_code
+        except (click.ClickException, RetrainError) as error:
+            text = error.format_message() if isinstance(error, click.ClickException) else str(error)
             if "--json" in sys.argv:
-                _print_json({"error": str(error)})
-                ctx.exit(1)
-            raise click.ClickException(str(error)) from error
-
-
-@click.group(cls=_Commands)
-@click.pass_context
-def commands(context: click.Context) -> None:
-    """Operate Retrain Trigger: look at what was started, and act on it again."""
-    environment.load()
-    if context.invoked_subcommand != "check":  # which tells of everything that it finds
-        environment.require_storage()
-
-
-commands.add_command(check)
-
-
-@commands.command()
-@click.option("--rule", help="Only this rule.")
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="So many.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def history(rule: str | None, limit: int, as_json: bool) -> None:
-    """Show what was started, newest data first."""
-    entries = app().history(limit, rule)
-    if as_json:
-        _print_json({"retrains": [view(entry) for entry in entries]})
-    else:
-        _print_history(entries)
-        click.echo(f"{len(entries):,} shown." if entries else "Nothing was started yet.")
-
-
-@commands.command()
-@click.argument("key", required=False)
-@click.option("--force", is_flag=True, help="Also what could double a live run (with KEY).")
-@click.option("--rule", help="Without KEY: what this rule has ...")
-@click.option("--state", help="... in this state, such as refused, held or deferred.")
-@click.option("--since", callback=_since, help="Only what came to that state within this time, such as 2d.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="So many at most.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def redrive(
-    key: str | None,
-    force: bool,
-    rule: str | None,
-    state: str | None,
-    since: timedelta | None,
-    limit: int,
-    yes: bool,
-    as_json: bool,
-) -> None:
-    """Act again on the request KEY that came to a bad end, at the version that is pinned now; or on many of a rule.
-
-    KEY is sent at once; many are queued, and the app's timer sends them.
-    """
-    if key is not None:
-        if rule or state:
-            raise click.UsageError("Give KEY, or --rule and --state.")
-        _redrive_one(key, force, as_json)
-    elif rule and state:
-        _redrive_many(operators.Wish(rule=rule, state=state, since=since, limit=limit), yes, as_json)
-    else:
-        raise click.UsageError("Give KEY, or --rule and --state.")
-
-
-def _redrive_one(key: str, force: bool, as_json: bool) -> None:
-    outcome = operators.redrive(app(), key, force)
-    assert outcome.entry is not None  # a redrive always has a row
-    entry = outcome.entry
-    if as_json:
-        _print_json(view(entry))
-    else:
-        told = entry.run_id or entry.reason
-        click.echo(f"{entry.key}: attempt {entry.attempt} at version {entry.version or '-'} is {entry.state}: {told}")
-
-
-def _redrive_many(wish: operators.Wish, yes: bool, as_json: bool) -> None:
-    entries = operators.wished(app(), wish)
-    if not yes and entries:
-        for entry in entries[:10]:
-            click.echo(f"  {entry.changed_at:%Y-%m-%d %H:%M}  {entry.data_path}  {entry.reason[:80]}", err=True)
-        more = f" (and {len(entries) - 10:,} more)" if len(entries) > 10 else ""
-        question = f"This would redrive {len(entries):,} {wish.state} requests of rule {wish.rule!r}{more}. Go on?"
-        click.confirm(question, abort=True, err=True)
-    done = list[operators.Redriven]()
-    with click.progressbar(operators.redrive_many(app(), entries), len(entries), "redrive", file=sys.stderr) as bar:
-        done.extend(bar)
-    failed = [one for one in done if one.error]
-    if as_json:
-        _print_json({"rule": wish.rule, "state": wish.state, "redriven": done})
-    else:
-        for one in failed:
-            click.echo(f"{one.key}: {one.error}", err=True)
-        click.echo(f"{len(done) - len(failed):,} queued, {len(failed):,} not; the app's timer sends them.")
-    sys.exit(1 if failed else 0)
-
-
-@commands.command()
-@click.argument("key")
-@click.option("--reason", default="", help="Why, for the history.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def close(key: str, reason: str, as_json: bool) -> None:
-    """End the open request KEY without acting: what nobody can bring to an end."""
-    entry = operators.close(app(), key, reason)
-    _print_json(view(entry)) if as_json else click.echo(f"{entry.key}: {entry.state}. {entry.reason}")
-
-
-@commands.command()
-@click.argument("paths", nargs=-1)
-@click.option("--datastore", help="The datastore of the paths; may be left out when there is one only.")
-@click.option("--since", callback=_since, help="With no paths: count what was written since, such as 7d.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def plan(paths: tuple[str, ...], datastore: str | None, since: timedelta | None, as_json: bool) -> None:
-    """Show what each rule would do about PATHS, or how many runs it would start of all that is there.
-
-    Nothing is claimed or sent. A path that is not there is taken as if it came now.
-    """
-    for text in (f"rules.{rule.name}: {text}" for rule in app().settings.rules for text in example_faults(rule)):
-        click.secho(f"an example does not hold: {text}", fg="yellow", err=True)
-    name = datastore or _only_datastore(app())
-    if paths:
-        planned = [item for path in paths for item in plans.plan_call(app(), Call(path=path, datastore=name))]
-        _print_json({"planned": planned}) if as_json else _print_plan(planned)
-        return
-    counts = plans.counts(app(), name, app().ledger.now() - since if since else None)
-    if as_json:
-        _print_json({"datastore": name, "would_start": counts})
-    for rule, count in counts.items() if not as_json else ():
-        click.echo(f"{rule}: would start {count:,} runs of what is in {name} and has none")
-
-
-@commands.command()
-@click.option("--rule", required=True, help="The rule whose data is already there.")
-@click.option("--since", callback=_since, help="Only what was written since, such as 7d. Left out: all of it.")
-@click.option("--limit", type=click.IntRange(1), help="So many at most; the same command goes on after them.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def backfill(rule: str, since: timedelta | None, limit: int | None, yes: bool, as_json: bool) -> None:
-    """Queue what the rule would have started of blobs that are already there; what has a row is left alone.
-
-    The app's timer sends what is queued.
-    """
-    [name] = app().settings.rule_names(rule)
-    oldest = app().ledger.now() - since if since else None
-    found = list(itertools.islice(plans.candidates(app(), app().settings.rule(name), oldest), limit))
-    if not yes and found:
-        click.confirm(f"This would start {len(found):,} runs of rule {name!r}. Go on?", abort=True, err=True)
-    states = Counter[str]()
-    with click.progressbar(found, file=sys.stderr, label="backfill") as bar:
-        for candidate in bar:
-            states[_filled(candidate)] += 1
-    if as_json:
-        _print_json({"rule": name, "candidates": len(found), "states": states})
-    else:
-        counted = ", ".join(f"{count:,} {state}" for state, count in states.items())
-        click.echo(f"{counted}; the app's timer sends what is queued." if found else "Nothing to start.")
-
-
-def _filled(candidate: plans.Candidate) -> str:
-    """Enter a candidate; return what became of it."""
-    if isinstance(candidate.decision, RetrainRequest):
-        outcome = enter.queued(app(), candidate.decision, "Backfilled by an operator.")
-    else:
-        outcome = folders.gather(app(), candidate.decision, enter.queued)
-    if outcome.skip:
-        return "skipped"
-    return str(outcome.entry.state) if outcome.entry else "settling" if outcome.settling else "duplicate"
-
-
-def _only_datastore(app: App) -> str:
-    names = list(app.settings.datastores)
-    if len(names) != 1:
-        raise click.UsageError(f"Give --datastore, one of {', '.join(names)}.")
-    return names[0]
-
-
-def _print_plan(planned: list[plans.Planned]) -> None:
-    for item in planned:
-        click.secho(f"{item.path}", bold=True)
-        click.echo(f"  rule       {item.rule or '-'}\n  decision   {item.decision} {item.state}".rstrip())
-        for label, value in (("reason", item.reason), ("data path", item.data_path), ("key", item.key)):
-            if value:
-                click.echo(f"  {label:<10} {value}")
-        if item.request:
-            body = msgspec.json.format(msgspec.json.encode(item.request.body)).decode()
-            click.echo(f"  request    {item.request.method} {item.request.url}")
-            click.echo("\n".join(f"    {line}" for line in body.splitlines()))
-
-
-def _print_history(entries: list[Entry]) -> None:
-    for entry in entries:
-        claimed, told = f"{entry.claimed_at:%Y-%m-%d %H:%M:%S}", entry.run_id or entry.reason
-        click.echo(f"{claimed}  {entry.state:<10}  {entry.rule}  {entry.data_path}  version {entry.version}")
-        click.echo(f"{'':19}  {entry.key}  {told}")  # whole: the key is what redrive takes
-
-
-def _print_json(data: object) -> None:
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(data)).decode() + "\n")
+                print_json({"error": text})
+            elif isinstance(error, click.UsageError):
+                error.show()
+            else:
+                click.echo(f"Error: {masked(text)}", err=True)
+            return error.exit_code if isinstance(error, click.ClickException) else 1
+        except click.Abort:  # a question that was answered with no, or Ctrl-C
+            click.echo("Aborted.", err=True)
+            return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
 
 
 if __name__ == "__main__":
-    commands(prog_name="./retrain")
+    sys.exit(main())

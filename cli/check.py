@@ -8,18 +8,18 @@ Exit code 1 when there is a fault.
 import sys
 
 import click
-import msgspec
 
+from cli import environment
+from cli.operator import HELP, Unaided
+from cli.output import print_findings, print_json
 from shared.app import build
 from shared.errors import ConfigurationError
 from shared.operate import check as checks
 from shared.operate.check import Finding
 from shared.settings import read
 
-LABELS = {"ok": "ok     ", "warning": "warning", "fault": "FAULT  "}
 
-
-@click.command()
+@click.command(cls=Unaided, context_settings=HELP)
 @click.option("--offline", is_flag=True, help="Only the configuration: connect to nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def check(offline: bool, as_json: bool) -> None:
@@ -29,11 +29,7 @@ def check(offline: bool, as_json: bool) -> None:
     """
     found = look(offline)
     sound = checks.sound(found)
-    if as_json:
-        data = {"ok": sound, "findings": found}
-        click.echo(msgspec.json.format(msgspec.json.encode(data)).decode())
-    else:
-        click.echo("\n".join(told(found)))
+    print_json({"ok": sound, "findings": found}) if as_json else print_findings(found)
     sys.exit(0 if sound else 1)
 
 
@@ -43,6 +39,9 @@ def look(offline: bool) -> list[Finding]:
         configured = read.load()
         if offline:
             return checks.offline(configured)
+        if silent := environment.silent():  # each would be asked many times over
+            cure = "Run ./retrain start, or put a real account's and workspace's settings into local.settings.json."
+            return [*checks.offline(configured), *(Finding("fault", where, what, cure) for where, what in silent)]
         app = build(configured)
     except ConfigurationError as error:
         return checks.misconfigured(error)
@@ -50,14 +49,3 @@ def look(offline: bool) -> list[Finding]:
         return checks.check(app)
     finally:
         app.close()
-
-
-def told(found: list[Finding]) -> list[str]:
-    """Return the lines for people: each finding, its cure below it, and the sum."""
-    lines = []
-    for finding in found:
-        lines.append(f"{LABELS[finding.level]}  {finding.where}: {finding.what}")
-        if finding.cure:
-            lines.append(f"         -> {finding.cure}")
-    count = {level: sum(finding.level == level for finding in found) for level in LABELS}
-    return [*lines, f"faults: {count['fault']}, warnings: {count['warning']}, ok: {count['ok']}"]

@@ -19,6 +19,7 @@ from shared.errors import (
     RetrainError,
     RowError,
     StorageError,
+    masked,
 )
 from shared.log import log
 
@@ -41,14 +42,16 @@ Handler = Callable[[func.HttpRequest], func.HttpResponse]
 
 
 def answer(data: Any, status: HTTPStatus = HTTPStatus.OK) -> func.HttpResponse:
-    """Return `data` as JSON."""
-    return func.HttpResponse(msgspec.json.encode(data), status_code=status, mimetype="application/json")
+    """Return `data` as JSON, without what gives access."""
+    text = masked(msgspec.json.encode(data).decode())
+    return func.HttpResponse(text, status_code=status, mimetype="application/json")
 
 
 def problem(status: HTTPStatus, detail: str, **members: Any) -> func.HttpResponse:
     """Return a problem document. `members` are further members of it."""
     data = {"title": status.phrase, "status": status.value, "detail": detail, **members}
-    return func.HttpResponse(msgspec.json.encode(data), status_code=status, mimetype="application/problem+json")
+    text = masked(msgspec.json.encode(data).decode())
+    return func.HttpResponse(text, status_code=status, mimetype="application/problem+json")
 
 
 def problems(handler: Handler) -> Handler:

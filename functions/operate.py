@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from functions.http import answer, body_as, problems, query_as
 from shared.app import app
+from shared.ledger.entries import State
 from shared.operate import redrive as operators
 from shared.operate import status as statuses
 from shared.operate.views import view
@@ -50,6 +51,9 @@ class Retrains(msgspec.Struct):
 
     limit: Annotated[int, Meta(ge=1, le=1000)] = 50
     rule: str | None = None
+    state: State | None = None
+    since: Duration | None = None
+    """Only of data written within this time."""
 
 
 class Close(msgspec.Struct, forbid_unknown_fields=True):
@@ -71,9 +75,10 @@ def status(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(route="retrains", methods=["GET"])
 @problems
 def retrains(req: func.HttpRequest) -> func.HttpResponse:
-    """Answer the newest retrain requests of all rules, or of `?rule=`; `?limit=` of them (50)."""
+    """Answer the newest retrain requests; see `Retrains` for what may be asked."""
     made, asked = app(), query_as(req, Retrains)
-    entries = made.history(asked.limit, asked.rule)
+    written_since = made.ledger.now() - duration(asked.since) if asked.since else None
+    entries = made.history(asked.limit, asked.rule, asked.state, written_since)
     return answer({"retrains": [view(entry) for entry in entries]})
 
 

@@ -6,13 +6,14 @@ Reads arguments only; each command is one function of a module beside this one, 
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 
 PORT = click.IntRange(1, 65533)
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Development commands; nothing here is deployed."""
     # Everything talks over loopback; a proxy is for the world outside.
@@ -54,7 +55,14 @@ def _parts(_context: click.Context, _option: click.Parameter, value: str) -> lis
     callback=_parts,
     help="Start only these; the others are expected at their ports, or as local.settings.json says.",
 )
-def start(port: int, workspace_port: int, storage_port: int, host: str, events: str, parts: list[str]) -> None:
+@click.option(
+    "--keep",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep blobs, ledger and runs in this folder over restarts. Left out: all of it is in memory.",
+)
+def start(
+    port: int, workspace_port: int, storage_port: int, host: str, events: str, parts: list[str], keep: Path | None
+) -> None:
     """Run the app, the workspace stand-in and the storage emulator until Ctrl-C.
 
     The app's settings: environment variables win over what is started here, that over local.settings.json.
@@ -62,7 +70,8 @@ def start(port: int, workspace_port: int, storage_port: int, host: str, events: 
     from local import stack
 
     ports = stack.Ports(port, workspace_port, storage_port)
-    sys.exit(stack.start(ports, host=host, events=events, parts=parts, environment=os.environ))
+    keep = keep and keep.resolve()
+    sys.exit(stack.start(ports, host=host, events=events, parts=parts, keep=keep, environment=os.environ))
 
 
 @main.command()

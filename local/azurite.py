@@ -1,6 +1,6 @@
-"""Starts Azurite, the official storage emulator, in memory: blobs, queues and tables, real protocol.
+"""Starts Azurite, the official storage emulator: blobs, queues and tables, real protocol.
 
-Never keeps data: it is gone when Azurite ends.
+In memory, unless it is told where to keep its data.
 """
 
 import importlib.util
@@ -47,14 +47,15 @@ class Azurite:
     connection_string: str
 
 
-def start(log: Path, port: int = 0, *, logs_requests: bool = False) -> Azurite:
+def start(log: Path, port: int = 0, *, logs_requests: bool = False, keep: Path | None = None) -> Azurite:
     """Start Azurite on `port`, +1 and +2 (0: any free ones) and wait until it answers.
 
-    `logs_requests`: its log has a line for each request. Raises ChildFailedError when it does not come up. End it with
-    `.child.stop()`.
+    `logs_requests`: its log has a line for each request. `keep`: the folder that its data is kept in. Raises
+    ChildFailedError when it does not come up. End it with `.child.stop()`.
     """
     port = port or free_ports(3)
-    command = [node(), str(SCRIPT), "--inMemoryPersistence", "--disableTelemetry"]
+    command = [node(), str(SCRIPT), "--disableTelemetry"]
+    command += ["--location", str(keep)] if keep else ["--inMemoryPersistence"]
     command += [] if logs_requests else ["--silent"]
     # The storage SDKs are ahead of the newest API version that Azurite knows; the operations used here did not change.
     command += ["--skipApiVersionCheck"]

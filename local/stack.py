@@ -36,6 +36,8 @@ from local.process import HOST, Child, ChildFailedError, free_ports, listens
 ROOT = Path(__file__).parents[1]
 LOGS = ROOT / ".retrain" / "logs"
 PARTS = ("storage", "workspace", "app")
+COUNTS = {"storage": 3, "workspace": 1, "app": 1}  # ports of each part, one after the other
+STACKS = Path(os.environ.get("RETRAIN_STACKS") or ROOT / ".retrain" / "stacks")  # tests have their own
 OPTIONS = {"app": "--port", "workspace": "--workspace-port", "storage": "--storage-port"}
 CONTAINER = "training-data"
 ENDPOINT = "income"  # the pipeline endpoint of the workspace stand-in that the shipped retrain.toml calls
@@ -79,16 +81,18 @@ class Stack:
         events: str = "scan",
         environment: Mapping[str, str] | None = None,
         file: Mapping[str, str] | None = None,
+        keep: Path | None = None,
         say: Callable[[str], object] = str,
     ) -> None:
         """Prepare; nothing is started yet.
 
         `events`: how the app hears of uploads. "scan": it lists the container; "grid": a stand-in of Event Grid tells.
         `environment` and `file` (local.settings.json) are what may win over the wiring, see `app_settings`; left out,
-        nothing does, so that a demo or a test can never reach a real workspace.
+        nothing does, so that a demo or a test can never reach a real workspace. `keep` is the folder in which storage
+        and the workspace keep what they have; left out, it is gone when they end.
         """
         self.ports, self.logs, self.parts, self.host, self.say = ports, logs, parts, host, say
-        self.events, self.environment, self.file = events, environment or {}, file or {}
+        self.events, self.environment, self.file, self.keep = events, environment or {}, file or {}, keep
         self.storage = azurite.connection_string(ports.storage)
         self.workspace_url = f"http://{HOST}:{ports.workspace}"
         self.app_url = f"http://{HOST}:{ports.app}"
@@ -96,8 +100,11 @@ class Stack:
         self.children: dict[str, Child] = {}
 
     def __enter__(self) -> Self:
-        for part in self.parts:
-            require_free(part, getattr(self.ports, part), count=3 if part == "storage" else 1)
+        taken = {part: by for part in self.parts if (by := taken_by(part, getattr(self.ports, part), COUNTS[part]))}
+        if taken:
+            free = self.ports._replace(**{part: free_ports(COUNTS[part]) for part in taken})
+            told = " ".join(taken.values())
+            raise PortTakenError(f"{told} End that, or start another stack beside it: {self._command(free)}")
         try:
             self._start()
         except BaseException:
@@ -108,6 +115,18 @@ class Stack:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _command(self, ports: Ports) -> str:
+        """Return the command that starts the same on other ports."""
+        usual = Ports()
+        words = ["./retrain start"]
+        for part, option in OPTIONS.items():
+            words += [f"{option} {getattr(ports, part)}"] if getattr(ports, part) != getattr(usual, part) else []
+        words += [f"--host {self.host}"] if self.host != "auto" else []
+        words += [f"--events {self.events}"] if self.events != "scan" else []
+        words += [f"--parts {','.join(self.parts)}"] if tuple(self.parts) != PARTS else []
+        words += [f"--keep {self.keep}"] if self.keep else []
+        return " ".join(words)
+
     def _start(self) -> None:
         if "app" in self.parts:
             app_command(self.host, self.ports.app)  # before anything is started: is there such a host?
@@ -115,16 +134,18 @@ class Stack:
             port = str(self.ports.workspace)
             command = [sys.executable, "-m", "local.workspace", "--port", port, "--storage", self.storage]
             command += ["--identity-header", IDENTITY_HEADER]
+            command += ["--keep", str(self.keep / "workspace.json")] if self.keep else []
             self._begin("workspace", self.ports.workspace, command)
         if "storage" in self.parts:
-            running = azurite.start(self._log("storage", self.ports.storage), self.ports.storage)
+            kept = self.keep / "storage" if self.keep else None
+            running = azurite.start(self._log("storage", self.ports.storage), self.ports.storage, keep=kept)
             self.children["storage"] = running.child
             make_containers(self.storage, {**self._settings(), **self.file, **self.environment})
             self.say(f"storage    ready at {HOST}:{self.ports.storage}")
         if "workspace" in self.parts:
             self.children["workspace"].wait_until(self._read_info)
             self.say(f"workspace  ready at {self.workspace_url}")
-        elif not {"INCOME_ENDPOINT_URL"} & {*self.environment, *self.file}:
+        elif self._calls_the_stand_in():
             self._read_info()
         if "app" in self.parts:
             self.start_app()
@@ -149,7 +170,7 @@ class Stack:
                 bad_since = bad_since or time.monotonic()
                 if time.monotonic() - bad_since > FAULTS_LAST_S:
                     fault = body["detail"] if status == 503 else f"It answers with status 500.\n{child.log_tail()}"
-                    raise AppFaultsError(f"The app runs, but is not ready. {fault}")
+                    raise AppFaultsError(f"The app says that it is not fit to work, and was ended. {fault}")
             return status == 200
 
         child.wait_until(answers)
@@ -206,6 +227,25 @@ class Stack:
         self.info = body if status == 200 else {}
         return status == 200
 
+    def _calls_the_stand_in(self) -> bool:
+        """Tell whether the app is to call the workspace at its port here, as far as its settings say."""
+        given = self.environment.get("INCOME_ENDPOINT_URL") or self.file.get("INCOME_ENDPOINT_URL")
+        return given is None or given.replace("localhost", HOST).startswith(f"{self.workspace_url}/")
+
+    @contextlib.contextmanager
+    def told(self, folder: Path = STACKS) -> Iterator[None]:
+        """Leave what was wired where the operator's commands look, as long as this runs (cli/environment.py)."""
+        values = {name: value for name, value in self.environment.items() if name.startswith(("RETRAIN_", "INCOME_"))}
+        listening = [getattr(self.ports, part) for part in self.parts]
+        file = folder / f"{self.ports.app}.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        content = {"port": self.ports.app, "ports": listening, "values": {**values, **self._settings()}}
+        file.write_text(json.dumps(content, indent=2), encoding="utf-8")
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
+
     def _settings(self) -> dict[str, str]:
         storage = {"AzureWebJobsStorage": self.storage, "TrainingStorage": self.storage}
         workspace = {}
@@ -259,8 +299,8 @@ def settings_file(folder: Path = ROOT) -> dict[str, str]:
         ) from error
 
 
-def require_free(part: str, port: int, count: int = 1) -> None:
-    """Raise PortTakenError when something listens on one of the `count` ports from `port` on."""
+def taken_by(part: str, port: int, count: int) -> str:
+    """Say who listens on one of the `count` ports from `port` on; empty when they are free."""
     for number in range(port, port + count):
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, sys.platform != "win32")
@@ -270,11 +310,9 @@ def require_free(part: str, port: int, count: int = 1) -> None:
                     continue
             except OSError as error:
                 if isinstance(error, PermissionError):
-                    raise PortTakenError(f"Port {number} ({part}) needs rights that you do not have.") from error
-        raise PortTakenError(
-            f"Port {number} ({part}) is taken{_by_whom(number)}. "
-            f"End that, or choose another one: ./retrain start {OPTIONS[part]} {free_ports(count)}"
-        )
+                    return f"Port {number} ({part}) needs rights that you do not have."
+        return f"Port {number} ({part}) is taken{_by_whom(number)}."
+    return ""
 
 
 def _by_whom(port: int) -> str:
@@ -349,7 +387,9 @@ def get_json(url: str) -> tuple[int, Any]:
 # ./retrain start
 
 
-def start(ports: Ports, *, host: str, events: str, parts: Sequence[str], environment: Mapping[str, str]) -> int:
+def start(
+    ports: Ports, *, host: str, events: str, parts: Sequence[str], keep: Path | None, environment: Mapping[str, str]
+) -> int:
     """Run the parts until Ctrl-C or SIGTERM (exit code 0), or until one of them dies (1)."""
     console = Console(highlight=False, soft_wrap=True)
     try:
@@ -362,9 +402,10 @@ def start(ports: Ports, *, host: str, events: str, parts: Sequence[str], environ
                 events=events,
                 environment=environment,
                 file=settings_file(),
+                keep=keep,
                 say=console.print,
             )
-            with stack, showing_logs(stack, console):
+            with stack, stack.told(), showing_logs(stack, console):
                 console.print(ready_text(stack), markup=False)
                 while True:
                     stack.check()
@@ -438,11 +479,14 @@ def ready_text(stack: Stack) -> str:
         python = os.path.relpath(sys.executable, ROOT)
         lines.append(f"  {python} -m local.workspace.sample_data --country us --rows 2000 --out new.csv")
         lines.append(f"  curl -X PUT -H 'x-ms-blob-type: BlockBlob' --data-binary @new.csv '{upload_url(stack)}'")
+    lines.append("Look from a second terminal (they find this stack; of several, the one of --port):")
+    lines.append("  ./retrain check; ./retrain history")
     if "app" in stack.parts:
         body = '{"datastore": "training", "path": "income/us/new.csv"}'
         lines.append("Announce it over HTTP (the answer names the run):")
         lines.append(f"  curl -H 'Content-Type: application/json' -d '{body}' {stack.app_url}/api/retrain")
-    return "\n".join([*lines, "Ctrl-C ends everything."])
+    kept = f"what is there is kept in {stack.keep}" if stack.keep else "all of it is in memory (see --keep)"
+    return "\n".join([*lines, f"Ctrl-C ends everything; {kept}."])
 
 
 def upload_url(stack: Stack) -> str:

@@ -14,11 +14,18 @@ What a *submission* may come to is not an error but data: see `pipelines/base.py
 
 import re
 from collections.abc import Sequence
+from datetime import date
 
-# What gives access: values of connection strings, signatures in addresses, bearer tokens, keys of functions.
+# What gives access: values of connection strings, parts of addresses, bearer tokens, bare keys of accounts and
+# functions, secrets of app registrations. A name between slashes is a folder's (`code=us/`), and stays.
+_VALUE = r"[^;&\s'\"\\]+"
 _SECRETS = re.compile(
-    r"((?:AccountKey|SharedAccessKey|SharedAccessSignature|sig|code|password|secret|token)\s*=\s*)[^;&\s'\"]+"
-    r"|(Bearer\s+)\S+|\beyJ[\w-]{10,}\.[\w-]+\.[\w-]+",
+    rf"((?:AccountKey|SharedAccessKey|SharedAccessSignature)\s*=\s*){_VALUE}"
+    rf"|((?:^|[?&;,\s'\"])(?:sig|code|password|pwd|secret|client_secret|token|access_token)=){_VALUE}"
+    rf"|(Bearer\s+){_VALUE}"
+    r"|\beyJ[\w-]{10,}\.[\w-]+\.[\w-]+"
+    r"|(?<![\w+/-])[\w+/-]{40,}={1,2}(?![\w=])"
+    r"|\b[\w.~-]{3}\dQ~[\w.~-]{31,}",
     re.IGNORECASE,
 )
 LONGEST_SHOWN = 200  # characters of a value
@@ -26,12 +33,13 @@ LONGEST_SHOWN = 200  # characters of a value
 
 def masked(text: str) -> str:
     """Return a text without what gives access; whatever is shown to people goes through this."""
-    return _SECRETS.sub(lambda found: f"{found[1] or found[2] or ''}***", text)
+    return _SECRETS.sub(lambda found: f"{found[1] or found[2] or found[3] or ''}***", text)
 
 
 def shown(value: object) -> str:
     """Return a value that somebody wrote as a message quotes it: masked, and not at any length."""
-    text = masked(repr(value))
+    plain = value.isoformat() if isinstance(value, date) else str(value).lower() if isinstance(value, bool) else None
+    text = masked(plain or repr(value))
     return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}... ({len(text):,} characters)"
 
 

@@ -21,6 +21,15 @@ if TYPE_CHECKING:  # loaded as a plugin below; imported here too it could not be
 pytest_plugins = ["tests.fixtures_workspace"]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def stacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Where stacks leave their addresses: not among those that a person has running beside the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("stacks")
+        patch.setenv("RETRAIN_STACKS", str(folder))
+        yield folder
+
+
 @pytest.fixture(scope="session")
 def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Connection string of an Azurite that lives as long as the test session."""

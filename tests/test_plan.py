@@ -205,20 +205,6 @@ def test_fault_of_a_command_is_json_too(command: Command, words: tuple[str, ...]
     assert json.loads(done.stdout)["error"]
 
 
-@pytest.mark.parametrize("words", [("history",), ("plan", "income/us/a.csv"), ("redrive", "k"), ("close", "k")])
-def test_nothing_is_running(command: Command, words: tuple[str, ...]) -> None:
-    """One line says what does not answer and what to do; with --json it is JSON."""
-    line = [sys.executable, "-m", "cli", *words]
-    nowhere = "AccountName=a;AccountKey=c2VjcmV0;BlobEndpoint=http://127.0.0.1:9/a;TableEndpoint=http://127.0.0.1:9/a"
-    environ = {**os.environ, **ENVIRON, "TrainingStorage": nowhere, "AzureWebJobsStorage": nowhere}
-    done = subprocess.run(line, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert "Nothing answers at 127.0.0.1:9" in done.stderr
-    assert "./retrain start" in done.stderr.splitlines()[-1]
-    done = subprocess.run([*line, "--json"], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
-    assert "Nothing answers" in json.loads(done.stdout)["error"]
-
-
 @pytest.mark.parametrize("words", [("check",), ("plan", "income/us/a.csv"), ("history",)])
 @pytest.mark.parametrize("text", ["nonsense", "AccountKey=c2VjcmV0"])
 def test_connection_string_that_is_none(command: Command, words: tuple[str, ...], text: str) -> None:

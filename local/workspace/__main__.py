@@ -4,6 +4,8 @@ Prints one line on stdout, `workspace ready http://127.0.0.1:<port>`, once it se
 training workers with it.
 """
 
+from pathlib import Path
+
 import click
 
 from local.workspace.server import listen, serve
@@ -13,14 +15,15 @@ from local.workspace.server import listen, serve
 @click.option("--port", type=click.IntRange(0, 65535), default=7081, show_default=True, help="0: any free one.")
 @click.option("--storage", required=True, help="Connection string of the storage that runs read and write.")
 @click.option("--identity-header", help="Secret of the token endpoint. Default: a new one at each start.")
-def main(port: int, storage: str, identity_header: str | None) -> None:
+@click.option("--keep", type=click.Path(dir_okay=False, path_type=Path), help="Keep what it has in this file.")
+def main(port: int, storage: str, identity_header: str | None, keep: Path | None) -> None:
     """Serve."""
     try:
         listener = listen(port)
     except OSError as error:
         raise click.ClickException(f"port {port}: {error.strerror}") from error
     with listener:
-        serve(listener, storage, identity_header)
+        serve(listener, storage, identity_header, keep)
 
 
 if __name__ == "__main__":

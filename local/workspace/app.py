@@ -5,6 +5,7 @@ What is not routed here is answered with 501 and the name of what is missing, or
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
@@ -19,6 +20,7 @@ from local.workspace.engine import Engine
 from local.workspace.errors import WireError, not_found, not_implemented, respond
 from local.workspace.faults import Call
 from local.workspace.guard import Handler, guarded
+from local.workspace.keep import load, save
 from local.workspace.seed import seed
 from local.workspace.state import DATASTORES, HISTORY, PATH, PIPELINES, Workspace
 from local.workspace.tokens import Tokens, get_token
@@ -87,8 +89,13 @@ async def refuse(request: Request) -> Response:
     raise not_implemented(f"{request.method} {path}")
 
 
-def create_app(storage: str, base_url: str, *, identity_header: str | None = None) -> Starlette:
-    """Return the application. `storage`: connection string for what runs read and write; `base_url`: own address."""
+def create_app(
+    storage: str, base_url: str, *, identity_header: str | None = None, keep: Path | None = None
+) -> Starlette:
+    """Return the application. `storage`: connection string for what runs read and write; `base_url`: own address.
+
+    `keep`: the file in which it keeps what it has; left out, that is gone when it ends.
+    """
     routes = [
         Route(root + path, guarded(handler, on, history=root == HISTORY), methods=[method])
         for root, table in ((PIPELINES, PIPELINE_ROUTES), (HISTORY, HISTORY_ROUTES), (DATASTORES, DATASTORE_ROUTES))
@@ -104,8 +111,12 @@ def create_app(storage: str, base_url: str, *, identity_header: str | None = Non
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        for run in load(workspace, keep) if keep else ():  # what was under way begins anew
+            app.state.engine.take(run)
         yield
         await app.state.engine.stop()
+        if keep:
+            save(workspace, keep)
 
     hosts = ["127.0.0.1", "localhost", urlsplit(base_url).hostname or "localhost"]
     # Pages of other sites must not reach the controls through a browser.

@@ -5,6 +5,7 @@ Never listens on another interface: the controls ask no one who they are.
 
 import socket
 import sys
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -59,10 +60,10 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def serve(listener: socket.socket, storage: str, identity_header: str | None = None) -> None:
+def serve(listener: socket.socket, storage: str, identity_header: str | None = None, keep: Path | None = None) -> None:
     """Serve until SIGTERM or Ctrl-C."""
     base_url = f"http://{HOST}:{listener.getsockname()[1]}"
-    app = create_app(storage, base_url, identity_header=identity_header)
+    app = create_app(storage, base_url, identity_header=identity_header, keep=keep)
     config = uvicorn.Config(
         app, http=_Protocol, ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=1
     )

@@ -125,6 +125,11 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """Of layout 1: which endpoint it was sent to."""
     layout: int = LAYOUT
 
+    @property
+    def written_at(self) -> datetime:
+        """When its data was written, as its key says: what the history is in the order of."""
+        return written_at(self.key)
+
     def retrain_request(self) -> RetrainRequest:
         """Return the request as it was decided."""
         return msgspec.json.decode(self.request, type=RetrainRequest)
@@ -207,9 +212,14 @@ def clipped(text: str, longest: int = LONGEST_TEXT) -> str:
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
+def written_at(key: str) -> datetime:
+    """Return the time that a key begins with. Raises ValueError."""
+    return datetime.strptime(key[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+
+
 def history_key(key: str) -> str:
     """Return the history row's key: newest data first, by the time in front of the key. Raises ValueError."""
-    written = datetime.strptime(key[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    written = written_at(key)
     if len(key) > 100 or not key.isascii() or not key.replace("-", "").isalnum():
         raise ValueError(f"{key[:60]!r} is no key")
     return f"h|{9_999_999_999 - int(written.timestamp()):010d}|{key}"

@@ -43,7 +43,7 @@ from shared.ledger.entries import (
 )
 from shared.ledger.gate import Gate
 from shared.log import log
-from shared.rules.decision import RetrainRequest
+from shared.rules.decision import RetrainRequest, written_text
 from shared.storage.accounts import storage_errors
 
 Operation = tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], dict[str, Any]]
@@ -241,16 +241,20 @@ class Ledger:
 
     def known(self, rule: str, written_since: datetime) -> Iterator[Known]:
         """Yield all requests whose data was written at or after a time."""
-        end = history_key(f"{written_since.astimezone(UTC):%Y%m%dT%H%M%SZ}-")
-        end = end.rpartition("-")[0] + "~"  # behind all keys of that second
-        for row in self.rows(rule, "h|", end, "keys", select=["RowKey", "Path", "Datastore"]):
+        for row in self.rows(rule, "h|", _until(written_since), "keys", select=["RowKey", "Path", "Datastore"]):
             yield Known(
                 key=row["RowKey"].rpartition("|")[2], path=row.get("Path", ""), datastore=row.get("Datastore", "")
             )
 
-    def history(self, rule: str, limit: int) -> list[Entry]:
-        """Return the newest `limit` entries of a rule, by the time their data was written, newest first."""
-        rows = self.rows(rule, "h|", "h}", "history", results_per_page=min(limit, 1000))
+    def history(
+        self, rule: str, limit: int, state: State | None = None, written_since: datetime | None = None
+    ) -> list[Entry]:
+        """Return the newest `limit` entries of a rule, by the time their data was written, newest first.
+
+        Only those in a state, or whose data was written at or after a time, where that is given.
+        """
+        end = _until(written_since) if written_since else "h}"
+        rows = self.rows(rule, "h|", end, "history", state=state, results_per_page=min(limit, 1000))
         return list(itertools.islice(_readable(rows), limit))
 
     def in_state(self, rule: str, state: State) -> Iterator[Entry]:
@@ -376,6 +380,11 @@ def etag_of(row: TableEntity) -> str:
     etag = row.metadata["etag"]
     assert etag is not None  # the service gives one with every entity
     return etag
+
+
+def _until(written_since: datetime) -> str:
+    """Return what comes behind the history rows of all data that was written at or after a time."""
+    return history_key(f"{written_text(written_since)}-").rpartition("-")[0] + "~"
 
 
 def _code(error: AzureError) -> object:

@@ -73,7 +73,12 @@ def sound(findings: Iterable[Finding]) -> bool:
 def misconfigured(error: ConfigurationError) -> list[Finding]:
     """Return the faults of a configuration that cannot be used as it is."""
     cut = (fault.partition(": ") for fault in error.faults)
-    return [Finding("fault", where, what, "docs/settings.md says what is expected.") for where, _, what in cut]
+    return [Finding("fault", where, what, f"{_page(what)} says what is expected.") for where, _, what in cut]
+
+
+def _page(fault: str) -> str:
+    """Return the page that has the key which a fault is about."""
+    return "docs/rules.md" if fault.startswith("rules") else "docs/settings.md"
 
 
 def offline(settings: Settings) -> list[Finding]:

@@ -66,7 +66,13 @@ class FurtherDataPath(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     """Name of the pipeline parameter that takes the path."""
     path: Text
     """The path below the datastore's root; a template."""
-    datastore: Annotated[str, Meta(pattern="^[A-Za-z0-9_]{1,255}$")] | None = None
+    datastore: (
+        Annotated[
+            str,
+            Meta(pattern="^[A-Za-z0-9_]{1,255}$", description="a datastore's name: letters, digits and underscores"),
+        ]
+        | None
+    ) = None
     """Name of a datastore of the workspace. Not given: the rule's."""
     assignment: Assignment = "data_path"
     """As for `data_path`."""

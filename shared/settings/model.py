@@ -19,7 +19,13 @@ DEFAULT_CONNECTION = "AzureWebJobsStorage"
 BLOB_SOURCES = ("EventGrid", "LogsAndContainerScan")  # the blob trigger's own words
 
 ContainerName = Annotated[
-    str, Meta(pattern=r"^[a-z0-9](?:-?[a-z0-9])+$", min_length=3, max_length=63, description="a blob container's name")
+    str,
+    Meta(
+        pattern=r"^[a-z0-9](?:-?[a-z0-9])+$",
+        min_length=3,
+        max_length=63,
+        description="a blob container's name: 3 to 63 small letters, digits and single dashes",
+    ),
 ]
 OnUncertain = Literal["auto", "resubmit", "hold"]
 
@@ -37,12 +43,15 @@ class _Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """What a pipeline endpoint and a published pipeline have in common."""
 
     url: Annotated[str, Meta(description="the REST endpoint, as the studio shows it")]
-    experiment: Annotated[str, Meta(min_length=1, max_length=256, description="name of the experiment the runs go to")]
+    experiment: Annotated[
+        str,
+        Meta(min_length=1, max_length=256, description="name of the experiment the runs go to, 1 to 256 characters"),
+    ]
     on_uncertain: OnUncertain = "auto"
     """What happens to a submission whose outcome cannot be learned (docs/reliability.md)."""
     give_up_after: Duration = "7d"
     """How long what the endpoint does not take is sent again; then it is refused."""
-    audience: Annotated[str, Meta(min_length=1)] = PUBLIC
+    audience: Annotated[str, Meta(min_length=1, description="the audience of a token, such as " + PUBLIC)] = PUBLIC
     """Audience of the bearer token; other clouds have others."""
 
     @property
@@ -91,8 +100,14 @@ KINDS: dict[str, type[Pipeline]] = {"pipeline_endpoint": PipelineEndpoint, "publ
 class LedgerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where the ledger is kept."""
 
-    connection: Annotated[str, Meta(min_length=1)] = DEFAULT_CONNECTION
-    table: Annotated[str, Meta(pattern=r"^[A-Za-z][A-Za-z0-9]{2,62}$")] = "retrains"
+    connection: Annotated[str, Meta(min_length=1, description="prefix of a Functions connection")] = DEFAULT_CONNECTION
+    table: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z][A-Za-z0-9]{2,62}$",
+            description="a table's name: 3 to 63 letters and digits, the first a letter",
+        ),
+    ] = "retrains"
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,12 +6,14 @@ Never talks to a service, and never fills in a version: a run goes to the versio
 import difflib
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from types import UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import msgspec
 from msgspec import Meta
@@ -31,6 +33,8 @@ from shared.settings.model import (
     Pipeline,
     Settings,
 )
+from shared.settings.places import Keys, Place, nearest, places
+from shared.storage import connection
 
 FILE = Path(__file__).parents[2] / "retrain.toml"
 LONGEST_FAULT = 600  # characters: what is quoted in it may be of any length
@@ -42,11 +46,18 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
     Left out, `file` is what the app setting RETRAIN_FILE names, else retrain.toml at the app's root.
     """
     file = file or Path(environ.get("RETRAIN_FILE") or FILE)
-    reader = _Reader(file.name, environ)
     try:
-        data = tomllib.loads(file.read_text(encoding="utf-8-sig"))  # editors put a byte order mark in front
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError) as error:
+        text = file.read_text(encoding="utf-8-sig")  # editors put a byte order mark in front
+        data = tomllib.loads(text)
+    except RecursionError as error:
+        raise ConfigurationError([f"{file.name}: cannot be read: its values are nested too deep"]) from error
+    except tomllib.TOMLDecodeError as error:
+        at = _PARSED_TO.search(str(error))
+        place = f":{at[1]}:{at[2]}" if at else ""
+        raise ConfigurationError([f"{file.name}{place}: is no TOML: {_PARSED_TO.sub('', str(error))}"]) from error
+    except (OSError, UnicodeDecodeError) as error:
         raise ConfigurationError([f"{file.name}: cannot be read: {error}"]) from error
+    reader = _Reader(file.name, text, environ)
     data = reader.expand(data, "")
     for key in data.keys() - {"datastores", "pipelines", "rules", "ledger"}:
         reader.fault(key, f"unknown table{_nearest(key, ('datastores', 'pipelines', 'rules', 'ledger'))}")
@@ -77,8 +88,14 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
 
 
 # A rule's name is a partition of the ledger and part of a filter; a datastore's name becomes a function's name.
+_NOWHERE = (sys.maxsize, 0)
+_PARSED_TO = re.compile(r" \(at line (\d+), column (\d+)\)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _DATASTORE = re.compile(r"[A-Za-z0-9_]{1,100}")
+_FORMS = {
+    _NAME: "1 to 100 letters, digits, dots, dashes and underscores, the first a letter or digit",
+    _DATASTORE: "1 to 100 letters, digits and underscores",
+}
 # %NAME%, but not within the braces of a rule's captures and fields, where `%Y%m%d` is the form of a date.
 _SETTING = re.compile(r"\{\{|\}\}|\{[^{}]*\}|%([A-Za-z_][A-Za-z0-9_]*)%")
 # What a rule is checked with in place of a key that has a fault already, and the keys that say nothing sure then.
@@ -99,12 +116,28 @@ Struct = TypeVar("Struct", bound=msgspec.Struct)
 class _Reader:
     """Turns plain data into the types above and collects faults on the way, so that one look shows all of them."""
 
-    def __init__(self, file: str, environ: Mapping[str, str]) -> None:
-        self.file, self.environ, self.faults = file, environ, list[str]()
+    def __init__(self, file: str, text: str, environ: Mapping[str, str]) -> None:
+        self.file, self.text, self.environ = file, text, environ
+        self.noted = list[tuple[Place, str]]()
+
+    @cached_property
+    def places(self) -> dict[Keys, Place]:
+        """Where each key is; needed only when there is a fault."""
+        return places(self.text)
 
     def fault(self, where: str, text: str) -> None:
         text = text if len(text) <= LONGEST_FAULT else f"{text[:LONGEST_FAULT]}..."
-        self.faults.append(f"{self.file}: {where}: {text}")
+        place = nearest(self.places, where)
+        at = f":{place[0]}:{place[1]}" if place else ""
+        self.noted.append((place or _NOWHERE, f"{self.file}{at}: {where}: {text}"))
+
+    def app_setting_fault(self, name: str, text: str) -> None:
+        self.noted.append((_NOWHERE, f"app setting {name}: {text}"))
+
+    @property
+    def faults(self) -> list[str]:
+        """All faults, in the order of the file; those of no line last."""
+        return [text for _, text in sorted(self.noted, key=lambda one: one[0])]
 
     def expand(self, value: Any, where: str) -> Any:
         """Replace %NAME% in all strings by the app setting of that name, as Functions bindings do."""
@@ -127,7 +160,7 @@ class _Reader:
             return []
         for name in tables:
             if not names.fullmatch(name):
-                self.fault(f"{key}.{name}", f"the name does not match {names.pattern}")
+                self.fault(f"{key}.{name}", f"{shown(name)} is no name here; expected {_FORMS[names]}")
         return [(name, value, f"{key}.{name}") for name, value in tables.items()]
 
     def struct(self, kind: type[Struct], data: Any, where: str) -> Struct | None:
@@ -142,7 +175,7 @@ class _Reader:
         if not isinstance(data, dict):
             self.fault(where, f"expected a table, got {shown(data)}")
             return {}, False
-        before = len(self.faults)
+        before = len(self.noted)
         fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
         for key in data.keys() - fields.keys():
             self.fault(f"{where}.{key}", f"unknown key{_nearest(key, fields)}")
@@ -152,27 +185,24 @@ class _Reader:
                 if field.required:
                     self.fault(f"{where}.{key}", f"missing; expected {_expected(field.type)}")
             elif not _lacks_setting(data[key]):
-                count = len(self.faults)
+                count = len(self.noted)
                 value = self.value(field.type, data[key], f"{where}.{key}")
-                if len(self.faults) == count:
+                if len(self.noted) == count:
                     values[field.name] = value
-        return values, len(self.faults) == before and not _lacks_setting(data)
+        return values, len(self.noted) == before and not _lacks_setting(data)
 
     def value(self, kind: Any, data: Any, where: str) -> Any:
         """Convert one value; a nested table, or each of several, by `struct`."""
         if isinstance(inner := _required(kind), type) and issubclass(inner, msgspec.Struct):
             return self.struct(inner, data, where)
-        if (
-            get_origin(kind) is list
-            and issubclass(item := get_args(kind)[0], msgspec.Struct)
-            and isinstance(data, list)
-        ):
-            return [self.struct(item, table, f"{where}[{number}]") for number, table in enumerate(data)]
+        if get_origin(kind) is list and isinstance(data, list):
+            return [self.value(get_args(kind)[0], item, f"{where}[{number}]") for number, item in enumerate(data)]
+        if get_origin(kind) is dict and isinstance(data, dict):
+            return {key: self.value(get_args(kind)[1], item, f"{where}.{key}") for key, item in data.items()}
         try:
             return msgspec.convert(data, kind)
-        except msgspec.ValidationError as error:
-            wanted = f"; expected {_expected(kind)}" if _description(kind) else ""
-            self.fault(where, f"{error}, value {shown(data)}{wanted}")
+        except msgspec.ValidationError:  # in its own words, which are a library's
+            self.fault(where, f"expected {_expected(kind)}; got {shown(data)}")
             return None
 
     def pipeline(self, data: Any, where: str) -> Pipeline | None:
@@ -219,23 +249,20 @@ class _Reader:
         if source := self.environ.get("RETRAIN_BLOB_SOURCE"):
             found["blob_source"] = source
             if source not in BLOB_SOURCES:
-                self.faults.append(
-                    f"app setting RETRAIN_BLOB_SOURCE: expected one of {', '.join(BLOB_SOURCES)}; got {shown(source)}"
-                )
+                told = f"expected one of {', '.join(BLOB_SOURCES)}; got {shown(source)}"
+                self.app_setting_fault("RETRAIN_BLOB_SOURCE", told)
         if schedule := self.environ.get("RETRAIN_TIMER_SCHEDULE"):
             found["timer_schedule"] = schedule
             if len(schedule.split()) not in (5, 6):
-                self.faults.append(
-                    "app setting RETRAIN_TIMER_SCHEDULE: expected NCRONTAB, such as '0 * * * * *'; "
-                    f"got {shown(schedule)}"
-                )
+                told = f"expected NCRONTAB, such as '0 * * * * *'; got {shown(schedule)}"
+                self.app_setting_fault("RETRAIN_TIMER_SCHEDULE", told)
         if grace := self.environ.get("RETRAIN_GRACE"):
             try:
                 found["grace"] = duration(grace)
                 if found["grace"] < timedelta(seconds=5):
                     raise ValueError(f"expected 5s or more, got {grace!r}: it bounds how long a submission may take")
             except ValueError as error:
-                self.faults.append(f"app setting RETRAIN_GRACE: {error}")
+                self.app_setting_fault("RETRAIN_GRACE", str(error))
         return found
 
     def check(self, where: str, value: object, parse: Callable[[str], object]) -> None:
@@ -260,7 +287,7 @@ def _check_experiment(name: str) -> None:
 
 def _check_rule_name(name: str, others: list[object]) -> None:
     if not _NAME.fullmatch(name):
-        raise ValueError(f"does not match {_NAME.pattern}")
+        raise ValueError(f"is no name here; expected {_FORMS[_NAME]}")
     if name in others:
         raise ValueError("there is another rule of this name; a rule's name is part of every key")
 
@@ -271,13 +298,10 @@ def _check_known(name: str, known: Mapping[str, object]) -> None:
 
 
 def _check_connection(name: str, environ: Mapping[str, str]) -> None:
-    """A Functions connection: the setting itself or the settings of its prefix, with or without AzureWebJobs."""
     if set(name) & set(";=/?&"):
         raise ValueError("this is no name; give the name of the app setting that holds the connection string")
-    for full in (name, f"AzureWebJobs{name}"):
-        if environ.get(full) or any(key.startswith(f"{full}__") for key in environ):
-            return
-    raise ValueError(f"there is no app setting {shown(name)}, nor one that begins with it and '__'")
+    if fault := connection.fault(name, environ):
+        raise ValueError(fault)
 
 
 def _lacks_setting(data: Any) -> bool:
@@ -299,10 +323,15 @@ def _description(kind: Any) -> str | None:
 
 
 def _expected(kind: Any) -> str:
-    base = getattr(_required(kind), "__origin__", _required(kind))
-    return _description(kind) or (
-        "a table" if isinstance(base, type) and issubclass(base, msgspec.Struct) else "a value"
-    )
+    """Return in words what a value of a type is."""
+    if told := _description(kind):
+        return told
+    bare = _required(kind)
+    base = get_args(bare)[0] if get_origin(bare) is Annotated else bare
+    if get_origin(base) is Literal:
+        return f"one of {', '.join(map(repr, get_args(base)))}"
+    words = {str: "a text", bool: "true or false", int: "a whole number", list: "a list", dict: "a table"}
+    return words.get(get_origin(base) or base, "a table")
 
 
 def _nearest(name: str, known: Mapping[str, object] | tuple[str, ...]) -> str:

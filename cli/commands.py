@@ -1,0 +1,210 @@
+"""`./retrain history`, `redrive`, `close`, `plan`, `backfill`: reads the words, calls one thing in `shared/`, prints.
+
+Never decides anything; exit code 1 means that the command could not do what was asked, and the text says why.
+"""
+
+import itertools
+import sys
+from collections import Counter
+from datetime import timedelta
+
+import click
+
+from cli import environment
+from cli.check import check
+from cli.operator import HELP, Operators, Unaided
+from cli.output import print_history, print_json, print_plan, say
+from shared.app import App, app
+from shared.flow import enter, folders
+from shared.ledger.entries import State
+from shared.operate import plan as plans
+from shared.operate import redrive as operators
+from shared.operate.calls import Call
+from shared.operate.views import view
+from shared.rules.check import example_faults
+from shared.rules.decision import RetrainRequest
+from shared.rules.durations import duration
+
+
+def _since(_context: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
+    try:
+        return duration(value) if value else None
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+
+
+@click.group(cls=Operators, context_settings=HELP)
+def commands() -> None:
+    """Operate Retrain Trigger: look at what was started, and act on it again."""
+
+
+commands.add_command(check)
+
+
+@commands.command()
+@click.option("--rule", help="Only this rule.")
+@click.option("--state", type=click.Choice([str(state) for state in State]), help="Only what is in this state.")
+@click.option("--since", callback=_since, help="Only of data written within this time, such as 2d.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="So many.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def history(rule: str | None, state: str | None, since: timedelta | None, limit: int, as_json: bool) -> None:
+    """Show what was started, newest data first."""
+    written_since = app().ledger.now() - since if since else None
+    entries = app().history(limit, rule, State(state) if state else None, written_since)
+    if as_json:
+        print_json({"retrains": [view(entry) for entry in entries]})
+    else:
+        print_history(entries)
+        say(f"{len(entries):,} shown." if entries else "Nothing to show.")
+
+
+@commands.command(cls=Unaided)  # what is asked for is read first
+@click.argument("key", required=False)
+@click.option("--force", is_flag=True, help="Also what could double a live run (with KEY).")
+@click.option("--rule", help="Without KEY: what this rule has ...")
+@click.option("--state", help="... in this state, such as refused, held or deferred.")
+@click.option("--since", callback=_since, help="Only what came to that state within this time, such as 2d.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=1000, show_default=True, help="So many at most.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def redrive(
+    key: str | None,
+    force: bool,
+    rule: str | None,
+    state: str | None,
+    since: timedelta | None,
+    limit: int,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Act again on the request KEY that came to a bad end, at the version that is pinned now; or on many of a rule.
+
+    KEY is sent at once; many are queued, and the app's timer sends them.
+    """
+    if (rule or state) if key else not (rule and state):
+        raise click.UsageError("Give KEY, or --rule and --state.")
+    environment.require_storage()
+    if key:
+        _redrive_one(key, force, as_json)
+    else:
+        assert rule
+        assert state
+        _redrive_many(operators.Wish(rule=rule, state=state, since=since, limit=limit), yes, as_json)
+
+
+def _redrive_one(key: str, force: bool, as_json: bool) -> None:
+    outcome = operators.redrive(app(), key, force)
+    assert outcome.entry is not None  # a redrive always has a row
+    entry = outcome.entry
+    if as_json:
+        print_json(view(entry))
+    else:
+        told = entry.run_id or entry.reason
+        say(f"{entry.key}: attempt {entry.attempt} at version {entry.version or '-'} is {entry.state}: {told}")
+
+
+def _redrive_many(wish: operators.Wish, yes: bool, as_json: bool) -> None:
+    entries = operators.wished(app(), wish)
+    if not yes and entries:
+        for entry in entries[:10]:
+            say(f"  {entry.changed_at:%Y-%m-%d %H:%M}  {entry.data_path}  {entry.reason[:80]}", err=True)
+        more = f" (and {len(entries) - 10:,} more)" if len(entries) > 10 else ""
+        question = f"This would redrive {len(entries):,} {wish.state} requests of rule {wish.rule!r}{more}. Go on?"
+        click.confirm(question, abort=True, err=True)
+    done = list[operators.Redriven]()
+    with click.progressbar(operators.redrive_many(app(), entries), len(entries), "redrive", file=sys.stderr) as bar:
+        done.extend(bar)
+    failed = [one for one in done if one.error]
+    if as_json:
+        print_json({"rule": wish.rule, "state": wish.state, "redriven": done})
+    else:
+        for one in failed:
+            say(f"{one.key}: {one.error}", err=True)
+        say(f"{len(done) - len(failed):,} queued, {len(failed):,} not; the app's timer sends them.")
+    sys.exit(1 if failed else 0)
+
+
+@commands.command()
+@click.argument("key")
+@click.option("--reason", default="", help="Why, for the history.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def close(key: str, reason: str, as_json: bool) -> None:
+    """End the open request KEY without acting: what nobody can bring to an end."""
+    entry = operators.close(app(), key, reason)
+    print_json(view(entry)) if as_json else say(f"{entry.key}: {entry.state}. {entry.reason}")
+
+
+@commands.command(cls=Unaided)
+@click.argument("paths", nargs=-1)
+@click.option("--offline", is_flag=True, help="With PATHS: ask neither storage nor the ledger.")
+@click.option("--datastore", help="The datastore of the paths; may be left out when there is one only.")
+@click.option("--since", callback=_since, help="With no paths: count what was written since, such as 7d.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def plan(paths: tuple[str, ...], offline: bool, datastore: str | None, since: timedelta | None, as_json: bool) -> None:
+    """Show what each rule would do about PATHS, or how many runs it would start of all that is there.
+
+    Nothing is claimed or sent. A path that is not there, or where storage does not answer, is taken as if it came now.
+    """
+    if not paths:
+        if offline:
+            raise click.UsageError("Give PATHS: what is there cannot be counted without asking storage.")
+        environment.require_storage()
+    for text in (f"rules.{rule.name}: {text}" for rule in app().settings.rules for text in example_faults(rule)):
+        say(f"an example does not hold: {text}", color="yellow", err=True)
+    name = datastore or _only_datastore(app())
+    if paths:
+        alone = offline or bool(environment.silent(environment.STORAGE))
+        calls = [Call(path=path, datastore=name) for path in paths]
+        planned = [item for call in calls for item in plans.plan_call(app(), call, alone)]
+        print_json({"planned": planned}) if as_json else print_plan(planned)
+        return
+    counts = plans.counts(app(), name, app().ledger.now() - since if since else None)
+    if as_json:
+        print_json({"datastore": name, "would_start": counts})
+    for rule, count in counts.items() if not as_json else ():
+        say(f"{rule}: would start {count:,} runs of what is in {name} and has none")
+
+
+@commands.command()
+@click.option("--rule", required=True, help="The rule whose data is already there.")
+@click.option("--since", callback=_since, help="Only what was written since, such as 7d. Left out: all of it.")
+@click.option("--limit", type=click.IntRange(1), help="So many at most; the same command goes on after them.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def backfill(rule: str, since: timedelta | None, limit: int | None, yes: bool, as_json: bool) -> None:
+    """Queue what the rule would have started of blobs that are already there; what has a row is left alone.
+
+    The app's timer sends what is queued.
+    """
+    [name] = app().settings.rule_names(rule)
+    oldest = app().ledger.now() - since if since else None
+    found = list(itertools.islice(plans.candidates(app(), app().settings.rule(name), oldest), limit))
+    if not yes and found:
+        click.confirm(f"This would start {len(found):,} runs of rule {name!r}. Go on?", abort=True, err=True)
+    states = Counter[str]()
+    with click.progressbar(found, file=sys.stderr, label="backfill") as bar:
+        for candidate in bar:
+            states[_filled(candidate)] += 1
+    if as_json:
+        print_json({"rule": name, "candidates": len(found), "states": states})
+    else:
+        counted = ", ".join(f"{count:,} {state}" for state, count in states.items())
+        say(f"{counted}; the app's timer sends what is queued." if found else "Nothing to start.")
+
+
+def _filled(candidate: plans.Candidate) -> str:
+    """Enter a candidate; return what became of it."""
+    if isinstance(candidate.decision, RetrainRequest):
+        outcome = enter.queued(app(), candidate.decision, "Backfilled by an operator.")
+    else:
+        outcome = folders.gather(app(), candidate.decision, enter.queued)
+    if outcome.skip:
+        return "skipped"
+    return str(outcome.entry.state) if outcome.entry else "settling" if outcome.settling else "duplicate"
+
+
+def _only_datastore(app: App) -> str:
+    names = list(app.settings.datastores)
+    if len(names) != 1:
+        raise click.UsageError(f"Give --datastore, one of {', '.join(names)}.")
+    return names[0]

@@ -1,0 +1,76 @@
+"""How the operator's commands print: tables for people, one JSON object for programs.
+
+Never prints what gives access: all of it goes through one mask.
+"""
+
+import shutil
+import sys
+from collections.abc import Iterable
+
+import click
+import msgspec
+
+from shared.errors import masked
+from shared.ledger.entries import Entry
+from shared.operate.check import Finding
+from shared.operate.plan import Planned
+
+COLORS = {"finished": "green", "failed": "red", "refused": "red", "dead": "red", "mispinned": "red", "held": "yellow"}
+LABELS = {"ok": "ok     ", "warning": "warning", "fault": "FAULT  "}
+
+
+def print_json(data: object) -> None:
+    """Print one JSON object on stdout."""
+    sys.stdout.write(masked(msgspec.json.format(msgspec.json.encode(data)).decode()) + "\n")
+
+
+def say(text: str, *, err: bool = False, color: str | None = None, bold: bool = False) -> None:
+    """Print lines for people."""
+    click.secho(masked(text), err=err, fg=color, bold=bold)
+
+
+def print_history(entries: list[Entry]) -> None:
+    """Print two lines for each entry, in the order and with the time of the data; the second one whole, to copy."""
+    if not entries:
+        return
+    rule = max(len("RULE"), *(len(entry.rule) for entry in entries))
+    say(f"{'DATA WRITTEN (UTC)':<19}  {'STATE':<10}  {'RULE':<{rule}}  VERSION  DATA PATH", bold=True)
+    say(f"{'':19}  KEY, RUN, REASON", bold=True)
+    for entry in entries:
+        written = f"{entry.written_at:%Y-%m-%d %H:%M:%S}"
+        state = click.style(f"{entry.state:<10}", fg=COLORS.get(entry.state))
+        say(f"{written}  {state}  {entry.rule:<{rule}}  {entry.version or '-':<7}  {entry.data_path}")
+        told = "  ".join(filter(None, (entry.key, entry.run_id, _one_line(entry.reason))))
+        say(f"{'':19}  {told}")
+
+
+def _one_line(text: str) -> str:
+    """Return a reason as far as it has a line of its own beside key and run."""
+    first = " ".join(text.split())
+    room = max(shutil.get_terminal_size((200, 24)).columns * 2 - 110, 60)
+    return first if len(first) <= room else f"{first[: room - 3]}..."
+
+
+def print_plan(planned: list[Planned]) -> None:
+    """Print what each rule would do."""
+    for item in planned:
+        say(item.path, bold=True)
+        say(f"  rule       {item.rule or '-'}\n  decision   {item.decision} {item.state}".rstrip())
+        for label, value in (("reason", item.reason), ("data path", item.data_path), ("key", item.key)):
+            if value:
+                say(f"  {label:<10} {value}")
+        if item.request:
+            body = msgspec.json.format(msgspec.json.encode(item.request.body)).decode()
+            say(f"  request    {item.request.method} {item.request.url}")
+            say("\n".join(f"    {line}" for line in body.splitlines()))
+
+
+def print_findings(found: Iterable[Finding]) -> None:
+    """Print each finding, its cure below it, and the sum."""
+    found = list(found)
+    for finding in found:
+        say(f"{LABELS[finding.level]}  {finding.where}: {finding.what}")
+        if finding.cure:
+            say(f"         -> {finding.cure}")
+    count = {level: sum(finding.level == level for finding in found) for level in LABELS}
+    say(f"faults: {count['fault']}, warnings: {count['warning']}, ok: {count['ok']}")
