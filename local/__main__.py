@@ -121,6 +121,22 @@ def matrix(as_json: bool) -> None:
 
 
 @main.command()
+@click.option(
+    "--requests", "count", default=30_000, show_default=True, type=click.IntRange(4, 1_000_000), help="How many."
+)
+@click.option("--seed", default=1, show_default=True, type=int, help="Says which requests.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and progress on stderr.")
+def fuzz(count: int, seed: int, as_json: bool) -> None:
+    """Send odd requests to the HTTP API and the built-in host; none may be answered with a 5xx.
+
+    Exit code 0 only when none was, and an upload afterwards becomes a run.
+    """
+    from local import fuzz
+
+    sys.exit(fuzz.fuzz(count=count, seed=seed, as_json=as_json))
+
+
+@main.command()
 def lint() -> None:
     """Check style (ruff) and types (mypy); changes nothing."""
     checks = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["mypy", "--scripts-are-modules", "retrain"]]

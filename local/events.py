@@ -40,6 +40,8 @@ import httpx
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import BlobProperties, BlobServiceClient, BlobType
 
+from local.printable import in_one_line
+
 log = logging.getLogger("events")
 
 CREATED = "Microsoft.Storage.BlobCreated"
@@ -490,7 +492,9 @@ def main(
     dead_letter: str | None,
 ) -> None:
     """Deliver until SIGTERM or Ctrl-C; exit code 1 when the webhook fails the handshake."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
+    handler = logging.StreamHandler()
+    handler.addFilter(in_one_line)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", handlers=[handler])
     log.setLevel(logging.INFO)
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -76,7 +76,7 @@ class Admin:
         try:
             content = json.loads(await request.body() or b"{}")
             given = content.get("input") or ""
-        except (ValueError, AttributeError):
+        except (ValueError, AttributeError, RecursionError):
             return _problem(400, 'the body is no JSON object; expected {"input": "text"}')
         if not isinstance(given, str):
             return _problem(400, f'"input" is a JSON {type(given).__name__}; expected text')

@@ -30,6 +30,8 @@ from local.host.triggers.blob import BlobTriggers
 from local.host.triggers.queue import QueueFunction
 from local.host.triggers.timer import TickLock, TimerFunction
 from local.host.worker import Worker
+from local.loopback import guards
+from local.printable import Lines
 
 log = logging.getLogger("host")
 
@@ -65,7 +67,8 @@ class Host:
         config = self._config
         functions = [function for function in await self._worker.start() if not settings.disabled(function.name)]
         triggers = bindings.triggers(functions)
-        log.info("functions:%s", "".join(f"\n    {self._listed(trigger, base_url)}" for trigger in triggers))
+        listed = "".join(f"\n    {self._listed(trigger, base_url)}" for trigger in triggers)
+        log.info("functions:%s", Lines(listed))
         http_triggers = [trigger for trigger in triggers if isinstance(trigger, HttpTrigger)]
         routes = http.routes(http_triggers, self._worker, config.route_prefix, config.body_limit)
         for function in functions:
@@ -132,7 +135,7 @@ class Host:
     async def _serve(
         self, routes: list[Route], listening: socket.socket, url: str, ready: Callable[[str], None]
     ) -> None:
-        app = Starlette(routes=routes)
+        app = Starlette(routes=routes, middleware=guards())
         app.router.redirect_slashes = False
         server = Server(app, listening, GRACE_S)
         serving = asyncio.create_task(server.run_until_told())

@@ -22,6 +22,7 @@ import azure_functions_runtime as runtime
 
 from local.host.errors import IndexingError, SettingsError
 from local.host.messages import PROTOS, Message, StatusResult
+from local.printable import Lines
 
 log = logging.getLogger("host.worker")
 
@@ -143,7 +144,7 @@ class Worker:
             log.info("%s succeeded, id=%s, %.0f ms, %s", function.name, invocation_id, took_ms, reason)
         else:
             trace = answer.result.exception.stack_trace.rstrip()
-            log.error("%s failed, id=%s, %.0f ms, %s\n%s", function.name, invocation_id, took_ms, reason, trace)
+            log.error("%s failed, id=%s, %.0f ms, %s\n%s", function.name, invocation_id, took_ms, reason, Lines(trace))
         return Outcome(invocation_id, ok, answer.get("return_value"), error)
 
     async def drain(self, timeout_s: float) -> None:

@@ -6,15 +6,13 @@ What is not routed here is answered with 501 and the name of what is missing, or
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from local.loopback import guards
 from local.workspace import controls, datastores, history, pages, pipelines, submission
 from local.workspace.engine import Engine
 from local.workspace.errors import WireError, not_found, not_implemented, respond
@@ -118,10 +116,7 @@ def create_app(
         if keep:
             save(workspace, keep)
 
-    hosts = ["127.0.0.1", "localhost", urlsplit(base_url).hostname or "localhost"]
-    # Pages of other sites must not reach the controls through a browser.
-    guard = Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False)
-    app = Starlette(routes=routes, lifespan=lifespan, middleware=[guard], exception_handlers={WireError: respond})
+    app = Starlette(routes=routes, lifespan=lifespan, middleware=guards(), exception_handlers={WireError: respond})
     app.router.redirect_slashes = False
     workspace = Workspace(storage, base_url)
     seed(workspace)

@@ -19,6 +19,7 @@ from local.host.triggers.blob import BlobTriggers, BlobVersion, quoted
 log = logging.getLogger("host.webhook")
 
 PATH = "/runtime/webhooks/blobs"
+LONGEST = 12_000  # characters of a URL: a name of 1,024, each escaped as nine; a queue takes messages of 64 KiB
 
 
 def route(blobs: BlobTriggers) -> Route:
@@ -40,6 +41,8 @@ def route(blobs: BlobTriggers) -> Route:
                 log.info("Event Grid handshake for %s", request.query_params.get("functionName"))
                 return JSONResponse({"validationResponse": code})
             versions = [parse(event) for event in events]
+        except RecursionError:
+            return _refuse("not a blob event of Event Grid: its JSON is nested too deep")
         except (ValueError, KeyError, TypeError, IndexError) as error:
             return _refuse(f"not a blob event of Event Grid: {error!r}")
         return await _notify(blobs, request.query_params.get("functionName", ""), versions)
@@ -59,9 +62,18 @@ async def _notify(blobs: BlobTriggers, function_id: str, versions: list[BlobVers
 
 def parse(event: Any) -> BlobVersion:
     """Read an event of either schema. Raises ValueError, KeyError or TypeError when it is no blob event."""
+    if not isinstance(event, dict) or not isinstance(event.get("data"), dict):
+        raise TypeError("an event is an object with an object as its data")
     data = event["data"]
-    container, blob = blob_of(data["url"])
-    return BlobVersion(container, blob, quoted(data.get("eTag") or ""), data.get("blobType") or "BlockBlob")
+    url, etag, kind = data["url"], data.get("eTag") or "", data.get("blobType") or "BlockBlob"
+    for name, value in (("url", url), ("eTag", etag), ("blobType", kind)):
+        if not isinstance(value, str):
+            raise TypeError(f"data.{name} is {type(value).__name__}; expected text")
+        value.encode()  # half a surrogate pair is no text
+        if len(value) > LONGEST:
+            raise ValueError(f"data.{name} has {len(value):,} characters; no blob's has more than {LONGEST:,}")
+    container, blob = blob_of(url)
+    return BlobVersion(container, blob, quoted(etag), kind)
 
 
 def blob_of(url: str) -> tuple[str, str]:
