@@ -122,12 +122,8 @@ def drawn(dice: random.Random, count: int) -> Iterator[Sent]:
         if route == HOOK:
             kinds = ["Notification"] * 6 + ["SubscriptionValidation", "Unsubscribe", "x"]
             headers["aeg-event-type"] = dice.choice(kinds)
-        yield Sent(
-            method if dice.random() < 0.9 else dice.choice(METHODS),
-            target.encode("ascii", "replace"),
-            headers,
-            body(dice, route),
-        )
+        method = method if dice.random() < 0.9 else dice.choice(METHODS)
+        yield Sent(method, target.encode("ascii", "replace"), headers, body(dice, route))
 
 
 def query(dice: random.Random, route: str) -> str:
