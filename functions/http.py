@@ -20,6 +20,7 @@ from shared.errors import (
     RowError,
     StorageError,
     masked,
+    shown,
 )
 from shared.log import log
 
@@ -83,7 +84,7 @@ def query_as[T: msgspec.Struct](req: func.HttpRequest, kind: type[T]) -> T:
     told = f"known are: {', '.join(known) or 'none'}"
     for name in values:
         if name not in known:
-            raise BadRequestError(f"There is no query parameter {name[:40]!r}; {told}.")
+            raise BadRequestError(f"There is no query parameter {shown(name)}; {told}.")
     if len(values) < len(given):
         raise BadRequestError(f"A query parameter is given twice; {told}.")
     try:

@@ -28,7 +28,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from shared.errors import BadRequestError, RowError
+from shared.errors import BadRequestError, RowError, masked
 from shared.pipelines.address import Address
 from shared.pipelines.target import Target
 from shared.rules.decision import RetrainRequest
@@ -208,7 +208,8 @@ def content_row(request: RetrainRequest) -> str:
 
 
 def clipped(text: str, longest: int = LONGEST_TEXT) -> str:
-    """Return a text of others as a column holds it."""
+    """Return a text of others as a column holds it: without what gives access, and not at any length."""
+    text = masked(text)
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 

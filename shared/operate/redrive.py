@@ -10,7 +10,7 @@ from datetime import timedelta
 import msgspec
 
 from shared.app import App
-from shared.errors import BadRequestError, ConflictError, NotFoundError, RetrainError
+from shared.errors import BadRequestError, ConflictError, NotFoundError, RetrainError, shown
 from shared.flow import arrive, enter, folders, send
 from shared.flow.outcome import Outcome
 from shared.flow.send import Job
@@ -121,7 +121,7 @@ def found(app: App, key: str) -> Row:
     """Return the row of a key. Raises NotFoundError."""
     row = app.ledger.get(key, app.rule_names())
     if row is None:
-        raise NotFoundError(f"There is no retrain request {key[:100]!r}.")
+        raise NotFoundError(f"There is no retrain request {shown(key)}.")
     return row
 
 

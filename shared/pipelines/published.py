@@ -18,7 +18,7 @@ import msgspec
 import requests
 from requests.adapters import HTTPAdapter
 
-from shared.errors import EndpointError
+from shared.errors import EndpointError, masked, shown
 from shared.identity import Tokens
 from shared.log import log
 from shared.pipelines import wire
@@ -151,7 +151,7 @@ class PublishedEndpoint:
         if status == HTTPStatus.OK:
             run = wire.run(response.content)
             if run is None:
-                return Unknown(reason=f"200 without a run id: {response.text[:200]!r}")
+                return Unknown(reason=f"200 without a run id: {shown(response.text)}")
             return Submitted(run_id=run.id, run_url=run.run_url or self.address.studio_url(run.id))
         reason = f"{status} {wire.error(response)}"
         if status in ABOUT_THE_REQUEST:
@@ -305,4 +305,4 @@ def _never_connected(error: requests.ConnectionError) -> str:
 
 
 def _text(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"[:500]
+    return masked(f"{type(error).__name__}: {error}")[:500]

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import requests
 
-from shared.errors import EndpointError
+from shared.errors import EndpointError, masked, shown
 from shared.pipelines.base import Input, Phase, Registered, Run
 from shared.rules.decision import RetrainRequest
 from shared.rules.rule import Assignment
@@ -241,7 +241,7 @@ def error(response: requests.Response) -> str:
         told = {key.lower(): value for key, value in (data.get("Error") or data["error"]).items()}
         return f"{told['code']}: {told['message']}"[:1000]
     except (msgspec.DecodeError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
-        return response.text[:200].strip() or response.reason
+        return masked(response.text)[:200].strip() or response.reason
 
 
 def _decode[T](content: bytes, kind: type[T]) -> T:
@@ -250,7 +250,7 @@ def _decode[T](content: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(content, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise EndpointError(
-            f"The service's answer is not what is documented: {fault}; it begins {content[:200]!r}."
+            f"The service's answer is not what is documented: {fault}; it begins {shown(content)}."
         ) from fault
 
 

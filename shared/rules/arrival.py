@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from shared.errors import BadRequestError
+from shared.errors import BadRequestError, shown
 
 if TYPE_CHECKING:  # the decisions need no storage client
     from azure.storage.blob import BlobProperties
@@ -108,4 +108,4 @@ def checked_path(path: str) -> str:
         fault = "has a control character or half a surrogate pair"
     else:
         return path
-    raise BadRequestError(f"path {path[:100]!r} {fault}.")
+    raise BadRequestError(f"path {shown(path)} {fault}.")

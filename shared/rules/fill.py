@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from shared.errors import BadRequestError
+from shared.errors import BadRequestError, shown
 from shared.rules.arrival import CONTROL, Arrival, checked_path
 from shared.rules.decision import DataPath, RetrainRequest, Skip, content_of, key_of
 from shared.rules.rule import Rule
@@ -107,13 +107,13 @@ def text_fault(where: str, text: str) -> str | None:
             return _parameter_fault(text)
         case "experiment" if not EXPERIMENT.fullmatch(text):
             return (
-                f"{text[:100]!r} is no name for an experiment: 1 to 256 letters, digits, dashes and underscores, "
+                f"{shown(text)} is no name for an experiment: 1 to 256 letters, digits, dashes and underscores, "
                 "the first a letter or digit"
             )
         case "tags" if len(text) > TAG_VALUE:
-            return f"{text[:100]!r}... has {len(text):,} characters; a tag takes {TAG_VALUE:,}"
+            return f"{shown(text)} has {len(text):,} characters; a tag takes {TAG_VALUE:,}"
         case "description" if len(text) > DESCRIPTION:
-            return f"{text[:100]!r}... has {len(text):,} characters; a description takes {DESCRIPTION:,}"
+            return f"{shown(text)} has {len(text):,} characters; a description takes {DESCRIPTION:,}"
         case "data_paths":
             try:
                 checked_path(text)
@@ -125,9 +125,9 @@ def text_fault(where: str, text: str) -> str | None:
 def _parameter_fault(text: str) -> str | None:
     """Say why a text cannot be a parameter's value or name, or None."""
     if text.splitlines() not in ([], [text]):
-        return f"{text[:100]!r} has several lines, which a pipeline parameter does not take"
+        return f"{shown(text)} has several lines, which a pipeline parameter does not take"
     if odd := CONTROL.search(text):
-        return f"{text[:100]!r} has the control character U+{ord(odd[0]):04X}, which a pipeline parameter does not take"
+        return f"{shown(text)} has the control character U+{ord(odd[0]):04X}, which a pipeline parameter does not take"
     return None
 
 

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
-from shared.errors import BadRequestError
+from shared.errors import BadRequestError, masked, shown
 from shared.rules.arrival import checked_path
 
 LARGEST = 32 * 2**20
@@ -209,14 +209,14 @@ def _meant(entry: Any, folder: str) -> str:
     if isinstance(entry, str):
         return _full(entry, folder)
     if not isinstance(entry, dict):
-        raise ValueError(f"expected a name, or an object with one; got {json.dumps(entry)[:40]}")
+        raise ValueError(f"expected a name, or an object with one; got {masked(json.dumps(entry))[:40]}")
     named = {key: value for key, value in entry.items() if _key(key) in _NAMES}
     named = {key: value for key, value in named.items() if _key(key) == "path"} or named  # which leaves no doubt
     if not named:
-        raise ValueError(f"no 'path' among {', '.join(map(repr, entry))}"[:200])
+        raise ValueError(masked(f"no 'path' among {', '.join(map(repr, entry))}")[:200])
     for key, value in named.items():
         if not isinstance(value, str):
-            raise ValueError(f"{key!r} is {json.dumps(value)[:40]}, which is no name")
+            raise ValueError(f"{key!r} is {masked(json.dumps(value))[:40]}, which is no name")
     *others, longest = sorted({_full(value, folder) for value in named.values()}, key=len)
     for other in others:  # `a.csv` beside `sub/a.csv` is the same file's
         if not longest.endswith(other.removeprefix(folder)):
@@ -232,14 +232,14 @@ def _full(text: str, folder: str) -> str:
     if not path.strip():
         raise ValueError("expected a name; there is none")
     if segments[-1] in ("", ".") or path.strip("/") == folder:
-        raise ValueError(f"{text[:100]!r} is a directory; only files are listed")
+        raise ValueError(f"{shown(text)} is a directory; only files are listed")
     if ".." in segments:
-        raise ValueError(f"{text[:100]!r} has a '..' segment")
+        raise ValueError(f"{shown(text)} has a '..' segment")
     absolute = url or _ABSOLUTE.match(path)
     path = "/".join(segment for segment in segments if segment != ".").removeprefix("/")
     if not path.startswith(f"{folder}/"):
         if absolute:
-            raise ValueError(f"{text[:100]!r} is not in this folder, {folder!r}")
+            raise ValueError(f"{shown(text)} is not in this folder, {folder!r}")
         path = f"{folder}/{path}"
     try:
         return checked_path(path)
