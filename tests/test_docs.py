@@ -1,0 +1,134 @@
+"""The commands and the JSON of README and docs, run as they stand there: what a reader copies must work."""
+
+import json
+import re
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import pytest
+
+from cli.commands import commands as operators
+from functions.operate import Close, Redrive, RedriveMany
+from local.__main__ import main as development
+from local.stack import Ports
+from shared.operate.calls import Call
+from tests.fixtures_workspace import LocalWorkspace
+from tests.test_commands import answer, run, start
+from tests.waiting import until
+
+ROOT = Path(__file__).parent.parent
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("local/*/README.md")]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+HTTP = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
+WORKSPACE = (ROOT / "local" / "workspace" / "README.md").read_text(encoding="utf-8")
+
+
+def spans(page: str) -> list[str]:
+    """Return the inline code of a page, each on one line."""
+    prose = "\n".join(line for line in page.splitlines() if not line.startswith("    "))
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose)]
+
+
+def blocks(page: str) -> list[str]:
+    """Return the lines of the indented code of a page, without comments."""
+    return [line.strip().partition("  #")[0].strip() for line in page.splitlines() if line.startswith("    ")]
+
+
+def told(page: Path) -> list[str]:
+    """Return what a page says to type at the door."""
+    text = page.read_text(encoding="utf-8")
+    return [line for line in [*spans(text), *blocks(text)] if line.startswith(("./retrain ", "python retrain "))]
+
+
+COMMANDS = sorted({(page.name, line) for page in PAGES for line in told(page)})
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS)
+def test_command_is_one_that_there_is(page: str, line: str) -> None:
+    """With options that it has, and values that they take."""
+    name, *rest = shlex.split(line)[1:] if line.startswith("./") else shlex.split(line)[2:]
+    if name == "test":  # what follows is pytest's
+        return
+    group = operators if name in operators.commands else development
+    assert isinstance(group, click.Group)
+    assert name in group.commands, f"{page}: there is no {name}"
+    alone = [word for word in rest if word != "..."]
+    group.commands[name].make_context(name, alone)
+
+
+def test_every_command_is_told_somewhere() -> None:
+    """In README or docs."""
+    listed = {line.split()[1] for _, line in COMMANDS}
+    assert {*operators.commands, *development.commands} - {"lint"} <= listed
+
+
+def test_readme_from_top_to_bottom(tmp_path: Path) -> None:
+    """What `start` prints makes and uploads a file; then each line of README that can be run here is."""
+    with start(Ports.free(), tmp_path / "start.log") as made:
+        printed = [line.strip() for line in made.log.read_text().splitlines()]
+        sample = next(line for line in printed if "sample_data" in line)
+        upload = next(line for line in printed if line.startswith("curl -X PUT"))
+        here = str(tmp_path / "new.csv")
+        for line in (sample.replace("new.csv", here), upload.replace("@new.csv", f"@{here}")):
+            subprocess.run(["bash", "-c", line], cwd=ROOT, check=True, capture_output=True, timeout=60)
+        [entry] = until(lambda: [one for one in answer("history")["retrains"] if one["run_id"]])
+        assert entry["path"] == "income/us/new.csv"
+
+        curl = next(line for line in blocks(README) if line.startswith("curl"))
+        done = subprocess.run(
+            ["bash", "-c", curl.replace("http://127.0.0.1:7071", made.url)],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        head, _, body = done.stdout.partition("\n\n") if "\n\n" in done.stdout else done.stdout.partition("\r\n\r\n")
+        assert head.startswith("HTTP/1.1 202")
+        shown = next(line for line in blocks(README) if line.startswith('{"key"'))
+        assert set(re.findall(r'"(\w+)":', shown)) <= json.loads(body).keys()
+
+        for line in blocks(README):
+            words = line.replace("KEY", entry["key"]).split()[1:]
+            if line.startswith("./retrain") and words[0] in operators.commands:
+                ran = run(*words)
+                assert (ran.returncode in (0, 1), "Traceback" in ran.stderr) == (True, False), f"{line}\n{ran.stderr}"
+                assert words[0] in ("redrive", "close", "backfill") or ran.returncode == 0, f"{line}\n{ran.stderr}"
+
+
+BODIES: dict[str, type[msgspec.Struct]] = {
+    "POST /api/retrain": Call,
+    "POST /api/retrains/{key}/redrive": Redrive,
+    "POST /api/redrive": RedriveMany,
+    "POST /api/retrains/{key}/close": Close,
+}
+
+
+@pytest.mark.parametrize("route", BODIES)
+def test_bodies_of_the_http_api(route: str) -> None:
+    """Each body that docs/http.md shows is one that the route takes."""
+    section = HTTP.partition(f"## {route}\n")[2].partition("\n## ")[0]
+    shown = [text for text in [*blocks(section), *spans(section)] if text.startswith("{")]
+    assert shown, f"{route}: docs/http.md shows no body"
+    for text in shown:
+        msgspec.json.decode(text.encode(), type=BODIES[route])
+
+
+def test_json_of_the_workspaces_controls(workspace: LocalWorkspace) -> None:
+    """Each setting, odds and list of faults that the README shows is taken as it stands there."""
+    shown = list[Any]()
+    for text in spans(WORKSPACE.partition("## Control")[2].partition("## Differs")[0]):
+        if text.startswith(("{", "[")):
+            with_values = re.search(r'":', text)
+            shown += [json.loads(text)] if with_values and "…" not in text and "[the same]" not in text else []
+    taken = 0
+    for body in shown:
+        kinds = {"role": "settings", "rate": "odds", "versions": "endpoints"}
+        what = "faults" if isinstance(body, list) else next(kinds[key] for key in body if key in kinds)
+        workspace.control("POST", what, body)
+        taken += 1
+    workspace.control("POST", "faults", [])
+    assert taken >= 5
