@@ -242,3 +242,17 @@ def test_steady_writing_is_looked_at_when_max_wait_is_over() -> None:
     made = Settle(quiet="1h", max_wait="2h")
     assert earliest(made, AT, after(7100), after(7199)) == after(7200)
     assert earliest(made, AT, after(7199), after(7200)) is None
+
+
+def test_max_wait_long_over_with_one_file() -> None:
+    """What is looked at late starts as well; one file is enough."""
+    made = rule(marker="_SUCCESS", max_wait="2h")
+    assert isinstance(verdict(made, content(made, files=1), 9000), Ready)
+
+
+def test_several_files_of_the_manifest_are_absent() -> None:
+    """How many, and the first by name."""
+    made = rule(manifest="files.txt")
+    found = content(made, arrival(f"{FOLDER}/files.txt"))
+    absent = verdict(made, found, 0, listed=[f"{FOLDER}/z.csv", f"{FOLDER}/y.csv", f"{FOLDER}/0.csv"])
+    assert absent == NotYet(missing=f"2 files of the manifest, such as '{FOLDER}/y.csv'", again_at=None)

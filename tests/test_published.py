@@ -2,7 +2,10 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -381,3 +384,167 @@ def test_request_is_typed_data() -> None:
     """A request survives the ledger: encoded and decoded it is the same."""
     request = retrain_request()
     assert msgspec.json.decode(msgspec.json.encode(request), type=RetrainRequest) == request
+
+
+# Exact edges of reading
+
+
+@pytest.mark.parametrize(("times", "asked"), [(1, 2), (2, 2)])
+def test_read_that_is_answered_401(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint, times: int, asked: int
+) -> None:
+    """A fresh token, once; then it is not the token's age."""
+    answer = submit(endpoint)
+    assert isinstance(answer, Submitted)
+    workspace.control("POST", "faults", [{"on": "status", "kind": "status", "status": 401, "times": times}])
+    before = workspace.control("GET", "requests")
+    if times == 1:
+        assert endpoint.run(answer.run_id).run_id == answer.run_id
+    else:
+        with pytest.raises(EndpointError, match="401"):
+            endpoint.run(answer.run_id)
+    after = workspace.control("GET", "requests")
+    assert (after["status"] - before["status"], after["token"] - before["token"]) == (asked, 1)
+
+
+def test_session_reads_no_netrc_and_sends_nothing_twice(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A .netrc would take the token's place; a repetition by the library would be a second submission."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text("default login somebody password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    assert isinstance(submit(endpoint), Submitted)
+    assert isinstance(endpoint.runs("1"), list)
+    for on, read in (("status", lambda: endpoint.run("none")), ("list", lambda: endpoint.runs("1"))):
+        before = workspace.control("GET", "requests")[on]
+        workspace.control("POST", "faults", [{"on": on, "kind": "drop"}])
+        with pytest.raises(EndpointError):
+            read()
+        assert workspace.control("GET", "requests")[on] - before == 1
+    before = workspace.control("GET", "requests")["submit"]
+    assert isinstance(with_fault(workspace, endpoint, kind="drop"), Unknown)
+    assert workspace.control("GET", "requests")["submit"] - before == 1
+
+
+@pytest.mark.parametrize(("room_s", "sent"), [(1.0, 1), (1.001, 2)])
+def test_pause_that_just_fits(workspace: LocalWorkspace, endpoint: PublishedEndpoint, room_s: float, sent: int) -> None:
+    """A pause as long as all the time there is leaves none to send in."""
+    limits = msgspec.structs.replace(LIMITS, retry_s=room_s)
+    workspace.control("POST", "faults", [{"on": "submit", "kind": "status", "status": 429, "retry_after": 1}])
+    with new_session() as session:
+        submit(PublishedEndpoint(endpoint.address, endpoint.tokens, session, limits))
+    assert workspace.control("GET", "requests")["submit"] == sent
+
+
+@pytest.mark.parametrize(("value", "seconds"), [(86_400, 86_400), (86_401, 86_400), (10**30, 86_400)])
+def test_retry_after_of_more_than_a_day(value: int, seconds: int) -> None:
+    """At most a day; a date as well."""
+    response = requests.Response()
+    response.headers["Retry-After"] = str(value)
+    assert retry_after(response) == timedelta(seconds=seconds)
+
+
+class Scripted(BaseHTTPRequestHandler):
+    """A service that answers each address with what the test says."""
+
+    answers: ClassVar[dict[str, tuple[int, Any]]] = {}
+
+    def do_GET(self) -> None:
+        """Answer the first whose address ends so."""
+        found: tuple[int, Any] = next(
+            (answer for end, answer in self.answers.items() if self.path.endswith(end)), (404, {})
+        )
+        content = msgspec.json.encode(found[1])
+        self.send_response(found[0])
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def scripted(endpoint: PublishedEndpoint) -> Iterator[PublishedEndpoint]:
+    """The client, on a service that answers as scripted."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), Scripted) as server, new_session() as session:
+        Thread(target=server.serve_forever, daemon=True).start()
+        address = Address.parse(ENDPOINT_URL.replace(":7081", f":{server.server_port}"))
+        yield PublishedEndpoint(address, endpoint.tokens, session, LIMITS)
+        server.shutdown()
+
+
+def test_endpoint_that_tells_nothing_of_itself(scripted: PublishedEndpoint) -> None:
+    """No versions, no name, no status: active, as far as is known, and without the pinned version."""
+    Scripted.answers = {"/PipelineEndpoints/Id/e": (200, {})}
+    told = scripted.described("1")
+    assert (told.name, told.status, told.versions, told.pipeline_id, told.inputs) == ("", "Active", (), None, ())
+    with pytest.raises(EndpointError, match="has no version '1'"):
+        scripted.pinned("1")
+
+
+def test_pipeline_without_a_graph(scripted: PublishedEndpoint) -> None:
+    """Then its parameters cannot be told, and that is said."""
+    versions = {"PipelineVersionList": [{"Version": "1", "PipelineId": "p"}]}
+    Scripted.answers = {"/PipelineEndpoints/Id/e": (200, versions), "/Pipelines/p": (200, {"Name": "x"})}
+    with pytest.raises(EndpointError, match="names no graph"):
+        scripted.described("1")
+    assert scripted.pinned("1") == "p"
+
+
+def test_datastore_that_tells_nothing_of_itself(scripted: PublishedEndpoint) -> None:
+    """Neither kind nor place; one that is not there is none; another refusal is an error."""
+    Scripted.answers = {"/datastores/a": (200, {}), "/datastores/b": (404, {}), "/datastores/c": (403, {})}
+    told = scripted.registered("a")
+    assert told is not None
+    assert (told.kind, told.account, told.container) == ("", None, None)
+    assert scripted.registered("b") is None
+    with pytest.raises(EndpointError, match="403"):
+        scripted.registered("c")
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [
+        ("1970-12-31T23:59:59.9999999Z", False),
+        ("1971-01-01T00:00:00.0000000Z", True),
+        ("0001-01-01T00:00:00", False),
+        ("2026-11-01T12:00:00", True),
+        ("soon", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_first_date_that_is_one(text: str | None, known: bool) -> None:
+    """1970 and before stand for none; a time without a zone is in UTC."""
+    run = wire.run(msgspec.json.encode({"Id": "r", "Status": {"CreationTime": text, "EndTime": text}}))
+    assert run is not None
+    told = run.told("page")
+    assert ((told.started_at is not None), (told.ended_at is not None)) == (known, known)
+    assert told.started_at is None or told.started_at.tzinfo is not None
+
+
+@pytest.mark.parametrize(("code", "word"), [(4, "Canceled"), (5, "5"), (-1, "-1")])
+def test_status_numbers_at_the_edge(code: int, word: str) -> None:
+    """The last that is known, and what nobody has heard of."""
+    run = wire.run(msgspec.json.encode({"Id": "r", "Status": {"StatusCode": code}}))
+    assert run is not None
+    assert run.told("page").word == word
+
+
+@pytest.mark.parametrize(
+    ("code", "word"), [(2, "Disabled"), ("2", "Disabled"), (3, "3"), ("Odd", "Odd"), (None, "Active")]
+)
+def test_entity_status_at_the_edge(code: object, word: str) -> None:
+    """The same of endpoints and pipelines."""
+    assert wire.entity(msgspec.json.encode({"EntityStatus": code})).status == word
+
+
+def test_description_and_words_of_a_fault_at_their_longest() -> None:
+    """What the service takes is sent whole; what it says is kept in short."""
+    request = msgspec.structs.replace(retrain_request(), description="x" * 5001)
+    assert len(submission(request, "e")["Description"]) == 5000
+    response = requests.Response()
+    response.status_code, response._content = 400, msgspec.json.encode({"error": {"code": "c", "message": "m" * 2000}})
+    assert len(wire.error(response)) == 1000
