@@ -227,6 +227,7 @@ def test_time_to_look_again_is_when_all_that_is_missing_may_be_over() -> None:
         ({"marker": "_SUCCESS"}, 0, None),
         ({"quiet": "1m"}, 59.9, 60),
         ({"quiet": "1m"}, 60, None),
+        ({"quiet": "1m"}, 3600, None),
         ({"quiet": "1m", "max_wait": "1m"}, 59.9, 60),
         ({"quiet": "1h", "max_wait": "2h"}, 0, 3600),
     ],

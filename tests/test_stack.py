@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
 
 from local.process import HOST, Child, ChildFailedError, free_ports
 from local.stack import ROOT, AppFaultsError, Ports, PortTakenError, Stack, app_settings, settings_file
+from tests.fixtures_workspace import LocalWorkspace
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and scripts as POSIX has them")
 
@@ -111,6 +113,32 @@ def test_second_port_of_storage_is_taken(tmp_path: Path) -> None:
         Stack(Ports(storage=first), logs=tmp_path, parts=["storage"]),
     ):
         pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+@pytest.mark.parametrize("where", ["environment", "file"])
+def test_app_that_is_pointed_at_the_stand_in_by_hand(
+    func: None, workspace: LocalWorkspace, tmp_path: Path, host: str, where: str
+) -> None:
+    """Another of its endpoints, named by its address: the app gets the stand-in's identity all the same."""
+    port = urlsplit(workspace.base_url).port
+    assert port
+    given = {"INCOME_ENDPOINT_URL": f"http://{host}:{port}/pipelines/v1.0/other"}
+    settings: dict[str, dict[str, str]] = {where: given}
+    with Stack(Ports.free()._replace(workspace=port), logs=tmp_path, parts=["app"], host="func", **settings) as stack:  # type: ignore[arg-type]
+        wired = stack._settings()
+    assert wired["IDENTITY_ENDPOINT"] == workspace.info["identity_endpoint"]
+    assert "INCOME_ENDPOINT_URL" not in wired
+
+
+def test_app_that_is_pointed_at_a_real_workspace(func: None, workspace: LocalWorkspace, tmp_path: Path) -> None:
+    """It gets no identity of a stand-in, though one runs at the port."""
+    port = urlsplit(workspace.base_url).port
+    assert port
+    given = {"INCOME_ENDPOINT_URL": "https://westeurope.api.azureml.ms/pipelines/v1.0/other"}
+    ports = Ports.free()._replace(workspace=port)
+    with Stack(ports, logs=tmp_path, parts=["app"], host="func", environment=given) as stack:
+        assert "IDENTITY_ENDPOINT" not in stack._settings()
 
 
 def test_port_of_a_part_that_is_not_started_is_taken(func: None, tmp_path: Path) -> None:
