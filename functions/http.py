@@ -1,5 +1,6 @@
 """HTTP answers: JSON, and errors as problem documents (RFC 9457). Never shows a traceback, a token or a key."""
 
+import json
 import logging
 from collections.abc import Callable
 from functools import wraps
@@ -26,6 +27,7 @@ from shared.log import log
 
 PLATFORMS = {"code", "clientId"}  # query parameters of the platform's own: the function key
 LARGEST_BODY = 64 * 1024  # bytes; a request names one blob and a few parameters
+LARGEST_EVENTS = 1024 * 1024  # bytes of a delivery of events (Event Grid's own limit)
 
 # A fault on our side is 503, never 4xx: Event Grid drops an event at once on 400, 401, 403 and 413, and retries 503.
 STATUS: dict[type[RetrainError], HTTPStatus] = {
@@ -95,8 +97,35 @@ def query_as[T: msgspec.Struct](req: func.HttpRequest, kind: type[T]) -> T:
 
 def body_as[T](req: func.HttpRequest, kind: type[T]) -> T:
     """Return the JSON body as `kind`. Raises BadRequestError saying what is wrong and where."""
-    body = req.get_body()
+    return typed(json_of(req), kind)
+
+
+def typed[T](data: Any, kind: type[T]) -> T:
+    """Return JSON as `kind`. Raises BadRequestError saying what is wrong and where."""
     try:
-        return msgspec.json.decode(body, type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return msgspec.convert(data, kind)
+    except msgspec.ValidationError as error:
         raise BadRequestError(f"The body is not what is expected: {error}.") from error
+
+
+def json_of(req: func.HttpRequest) -> Any:
+    """Return the JSON of the body. Raises BadRequestError, also where readers differ: a key that is given twice."""
+    try:
+        return json.loads(req.get_body().decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_no_constant)
+    except RecursionError as error:
+        raise BadRequestError("The body is nested too deep.") from error
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError among them
+        raise BadRequestError(f"The body is not what is expected: {error}.") from error
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {shown(twice)} is given twice")
+    return found
+
+
+def _no_constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")

@@ -11,8 +11,8 @@ within 30 s; 400, 401, 403 and 413 end it at once; all else is tried again on th
 "Event Grid message delivery and retry", "Azure Blob Storage as an Event Grid source", "Webhook event delivery".
 
 Differs: it finds uploads by listing containers, so of two versions within one interval the first raises no event, and a
-change of metadata alone does; deletions raise none; only the handshake that is answered at once is done; dead letters
-are written at once; no batches; a webhook that is down is not put on probation.
+change of metadata alone does; deletions raise none, and renames only by `publish`; only the handshake answered at
+once is done; dead letters are written at once; no batches; a webhook that is down is not put on probation.
 
 Never remembers anything over a restart, and never calls anything but loopback.
 """
@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 from urllib.parse import urlsplit
 
 import click
@@ -44,7 +44,7 @@ from local.printable import in_one_line
 
 log = logging.getLogger("events")
 
-CREATED = "Microsoft.Storage.BlobCreated"
+CREATED, RENAMED = "Microsoft.Storage.BlobCreated", "Microsoft.Storage.BlobRenamed"
 WAIT_S = 30.0  # for a webhook's answer; never sped up, since the webhook is not
 PAUSES_S = (10, 30, 60, 300, 600, 1800, 3600, 10800, 21600)  # before the second attempt, the third, ...
 LATER_S = 43200  # before each attempt after those
@@ -83,6 +83,8 @@ class Blob:
     content_type: str = "application/octet-stream"
     blob_type: str = "BlockBlob"
     api: str = "PutBlob"
+    renamed_from: str = ""
+    """Its name before, where it was not written but renamed, as hierarchical accounts do."""
 
     @classmethod
     def of(cls, properties: BlobProperties, api: str = "PutBlob") -> Self:
@@ -97,6 +99,11 @@ class Blob:
             blob_type=BlobType(properties.blob_type).value,
             api=api,
         )
+
+    @property
+    def event_type(self) -> str:
+        """What has happened to it."""
+        return RENAMED if self.renamed_from else CREATED
 
     @property
     def subject(self) -> str:
@@ -114,6 +121,8 @@ class Subscription:
     schema: Schema = Schema.EVENT_GRID
     subject_begins_with: str = ""
     subject_ends_with: str = ""
+    BLOBS: ClassVar = (CREATED, RENAMED)
+    """All that this stand-in raises."""
     event_types: frozenset[str] = frozenset({CREATED})
     dead_letter: str | None = None
     """Container for what could not be delivered."""
@@ -279,7 +288,7 @@ class EventGrid:
         self.counts["published"] += 1
         identity, data = str(uuid.UUID(int=chance.getrandbits(128), version=4)), self._data(blob)
         for subscription in self._subscriptions:
-            if not subscription.wants(CREATED, blob.subject):
+            if not subscription.wants(blob.event_type, blob.subject):
                 continue
             event = _event(subscription.schema, identity, self._topic, blob, data)
             late = [chance.uniform(0, LATE_S) if chance.random() < self._disorder else 0.0]
@@ -297,6 +306,10 @@ class EventGrid:
         return TOPIC + str(self._blobs.account_name)
 
     def _data(self, blob: Blob) -> dict[str, Any]:
+        url = self._blobs.get_blob_client(blob.container, blob.name).url
+        if blob.renamed_from:
+            source = self._blobs.get_blob_client(blob.container, blob.renamed_from).url
+            return {"api": blob.api, "sourceUrl": source, "destinationUrl": url, "sequencer": f"{self._sequence:032x}"}
         return {
             "api": blob.api,
             "clientRequestId": str(uuid.uuid4()),
@@ -305,7 +318,7 @@ class EventGrid:
             "contentType": blob.content_type,
             "contentLength": blob.size,
             "blobType": blob.blob_type,
-            "url": self._blobs.get_blob_client(blob.container, blob.name).url,
+            "url": url,
             "sequencer": f"{self._sequence:032x}",
             "storageDiagnostics": {"batchId": str(uuid.uuid4())},
         }
@@ -419,12 +432,12 @@ def _given_up(subscription: Subscription, status: int, outcome: str, attempt: in
 
 def _event(schema: Schema, identity: str, topic: str, blob: Blob, data: dict[str, Any]) -> dict[str, Any]:
     """Return the event in the form of a schema."""
-    head: dict[str, Any]
+    kind, subject, time = blob.event_type, blob.subject, _time(blob.written)
     if schema is Schema.CLOUD_EVENTS:
-        head = {"source": topic, "subject": blob.subject, "type": CREATED, "time": _time(blob.written), "id": identity}
+        head = {"source": topic, "subject": subject, "type": kind, "time": time, "id": identity}
         return {**head, "specversion": "1.0", "data": data}
-    head = {"topic": topic, "subject": blob.subject, "eventType": CREATED, "id": identity, "data": data}
-    return {**head, "dataVersion": "", "metadataVersion": "1", "eventTime": _time(blob.written)}
+    told = {"topic": topic, "subject": subject, "eventType": kind, "eventTime": time, "id": identity}
+    return {**told, "data": data, "dataVersion": "", "metadataVersion": "1"}
 
 
 def _validation(topic: str, code: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from shared.rules.arrival import Arrival, Source
 from shared.rules.decision import DataPath, RetrainRequest, Skip, again
 from shared.rules.folder import Content, folder_request
 from shared.rules.rule import DataPathParameter, Rule, Settle
-from shared.rules.take import member
+from shared.rules.take import announced, folder_of, member, taken
 from tests.samples import DAY, FOLDERS, WRITTEN, arrival, changed
 
 
@@ -225,3 +225,46 @@ def test_large_folder_takes_little_memory() -> None:
     tracemalloc.stop()
     assert found.files == number
     assert taken < 20 * 2**20
+
+
+@pytest.mark.parametrize("datastore", ["a", "zzz"])
+def test_blob_of_another_datastore_is_no_member(datastore: str) -> None:
+    """Whatever it is called."""
+    there = arrival(f"{DAY}/part-1.csv", datastore=datastore)
+    assert member(FOLDERS, DAY, there) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "asked", "name"),
+    [
+        ("in/**/*.csv", None, "in/us", "in/us/2026/x.csv"),
+        ("in/{c}/**/*.csv", "in/{c}", "in/us/2026", "in/us/2026/x.csv"),
+    ],
+)
+def test_blob_of_a_folder_below_or_above_is_no_member(path: str, folder: str | None, asked: str, name: str) -> None:
+    """Only the folder that the rule's words name is its own."""
+    data_path = DataPathParameter(parameter="input_data", grain="folder", folder=folder)
+    made = changed(path=path, data_path=data_path, settle=Settle(quiet="1m"))
+    assert member(made, asked, arrival(name)) is None
+    assert member(made, folder_of(made, name), arrival(name)) is not None
+
+
+@pytest.mark.parametrize("case_sensitive", [True, False])
+@pytest.mark.parametrize("last", ["AAA", "zzz", "_SUCCES", "_SUCCESS2"])
+def test_name_near_the_markers_is_none(last: str, case_sensitive: bool) -> None:
+    """Before and behind it in the alphabet."""
+    made = changed(
+        path="in/*/*",
+        data_path=DataPathParameter(parameter="input_data", grain="folder"),
+        settle=Settle(marker="_SUCCESS"),
+        case_sensitive=case_sensitive,
+    )
+    assert announced(made, f"in/us/{last}") is None
+    assert announced(made, "in/us/_SUCCESS") == ("_SUCCESS", {})
+
+
+@pytest.mark.parametrize(("size", "takes"), [(99, False), (100, True), (150, True), (200, True), (201, False)])
+def test_size_between_its_bounds(size: int, takes: bool) -> None:
+    """Both bounds count as within."""
+    made = changed(min_bytes=100, max_bytes=200)
+    assert isinstance(taken(made, arrival(size=size, metadata={})), dict) is takes

@@ -9,19 +9,23 @@ Never downloads training data, and never sends what the ledger does not announce
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 
 from shared.app import App
 from shared.errors import BadRequestError, NotFoundError, RetrainError
 from shared.flow import enter, folders, send
 from shared.flow.outcome import Outcome
-from shared.ledger.entries import Row
+from shared.ledger.entries import Entry, Row
 from shared.log import log
 from shared.rules.arrival import Arrival, Source, checked_path
 from shared.rules.decision import Decision, RetrainRequest, Settling, Skip
 from shared.rules.match import match
 from shared.rules.rule import Rule
+
+Sender = Callable[[App, Row], Entry]
+"""Sends a row that says `sending`: `send.at_once`, or `send.promptly` for callers who must be answered soon."""
 
 
 def arrive(app: App, datastore: str, path: str, source: Source) -> list[Outcome]:
@@ -33,12 +37,12 @@ def arrive(app: App, datastore: str, path: str, source: Source) -> list[Outcome]
     return act(app, match(app.settings.rules, arrival, since_of_rules(app, source)), arrival)
 
 
-def act(app: App, decisions: Iterable[Decision], arrival: Arrival) -> list[Outcome]:
+def act(app: App, decisions: Iterable[Decision], arrival: Arrival, sender: Sender = send.at_once) -> list[Outcome]:
     """Carry out each decision; one that fails does not stop the others, and is raised at the end."""
     outcomes, errors = list[Outcome](), list[RetrainError]()
     for decision in decisions:
         try:
-            outcomes.append(carry_out(app, decision, arrival))
+            outcomes.append(carry_out(app, decision, arrival, sender))
         except RetrainError as error:
             key = decision.key if isinstance(decision, RetrainRequest) else None
             log("not_started", logging.ERROR, key=key, rule=decision.rule, path=arrival.path, reason=error)
@@ -48,25 +52,26 @@ def act(app: App, decisions: Iterable[Decision], arrival: Arrival) -> list[Outco
     return outcomes
 
 
-def carry_out(app: App, decision: Decision, arrival: Arrival) -> Outcome:
+def carry_out(app: App, decision: Decision, arrival: Arrival, sender: Sender = send.at_once) -> Outcome:
     """Start a run, note that a folder gathers, or say why nothing happens."""
     match decision:
         case Skip():
             return skipped(decision, arrival.datastore, arrival.path)
         case Settling():
-            return folders.gather(app, decision, start)  # a marker may complete the folder: then it is started on
+            # A marker may complete the folder: then it is started on.
+            return folders.gather(app, decision, partial(start, sender=sender))
         case RetrainRequest():
-            return start(app, decision)
+            return start(app, decision, sender)
 
 
-def start(app: App, request: RetrainRequest) -> Outcome:
+def start(app: App, request: RetrainRequest, sender: Sender = send.at_once) -> Outcome:
     """Enter, submit, record: at most once for a key, whoever else is trying.
 
     Where the rule limits how many runs are active, the row may have to wait in the queue instead.
     """
     entered = enter.to_send(app, request)
     if isinstance(entered, Row):
-        entry = send.at_once(app, entered)
+        entry = sender(app, entered)
         return Outcome(key=entry.key, rule=entry.rule, entry=entry)
     return entered
 

@@ -65,7 +65,8 @@ def search_one(
     """
     now, looks_for = app.ledger.now(), digest(rules)
     state = before or Search(begun_at=now)
-    if state.rules != looks_for:  # what came while a rule was not there, or was another one, is found now
+    asked = state.asked_at > state.begun_at
+    if asked or state.rules != looks_for:  # what came while a rule was not there, or was another one, is found now
         state = msgspec.structs.replace(state, rules=looks_for, marker="", rests_until=now, compared_at=NEVER)
     if now > until or (not state.marker and now < state.rests_until):
         return

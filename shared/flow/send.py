@@ -32,6 +32,8 @@ from shared.pipelines.target import Target
 PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(minutes=15)
 GIVES_UP = timedelta(days=7)  # where retrain.toml has no pipeline any more that would say it
 THREADS, OF_A_LANE = 8, 4
+PROMPT_S = 6.0
+_BESIDE = ThreadPoolExecutor(THREADS, "send")  # makes its threads when they are needed
 # After so many strikes a lane is left alone for the rest of a tick: it takes nothing, or twice in a row did not answer.
 STRIKES, TAKES_NOTHING, NO_ANSWER = 2, 2, 1
 
@@ -39,6 +41,18 @@ STRIKES, TAKES_NOTHING, NO_ANSWER = 2, 2, 1
 def at_once(app: App, row: Row, insist: bool = False) -> Entry:
     """Send the row of an arrival or a person; `insist`: also where the endpoint took nothing a moment ago."""
     return record(app, row, submit(app, row.entry, patient=True, insist=insist))
+
+
+def promptly(app: App, row: Row) -> Entry:
+    """Send a row, but return it after `PROMPT_S` at the latest, as it is then: the sending goes on beside it.
+
+    For callers who must be answered soon. Whatever ends this process meanwhile leaves a row that says `sending`.
+    """
+    sending = _BESIDE.submit(at_once, app, row)
+    try:
+        return sending.result(PROMPT_S)
+    except TimeoutError:
+        return row.entry
 
 
 def submit(app: App, entry: Entry, patient: bool = False, insist: bool = False) -> Answer:

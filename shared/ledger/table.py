@@ -307,6 +307,11 @@ class Ledger:
         with self._errors(step):
             self.table.upsert_entity(row, mode=UpdateMode.REPLACE)
 
+    def merge(self, row: dict[str, Any], step: str) -> None:
+        """Write columns into a row; the others stay as they are, and where there is no row it is made."""
+        with self._errors(step):
+            self.table.upsert_entity(row, mode=UpdateMode.MERGE)
+
     def change(self, row: dict[str, Any], step: str) -> bool:
         """Write columns into a row that is there; False when there is none."""
         with self._errors(step):

@@ -36,6 +36,8 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """Digest of what the pass looks for: when that changes, the next one looks at everything."""
     fault: str = ""
     """Why the container could not be listed the last time."""
+    asked_at: datetime = NEVER
+    """When somebody asked last that the next pass looks at everything. Not written by the search itself."""
 
 
 def watched_since(ledger: Ledger, rule: Rule, place: str, uptime: timedelta) -> datetime:
@@ -75,7 +77,15 @@ def search_of(ledger: Ledger, place: str) -> Search | None:
 def save_search(ledger: Ledger, place: str, search: Search) -> None:
     """Keep how far the search has come."""
     columns = msgspec.to_builtins(search, builtin_types=(datetime,))
-    ledger.put({"PartitionKey": "search|", "RowKey": _key(place), "Place": place, **columns}, "search")
+    del columns["AskedAt"]
+    ledger.merge({"PartitionKey": "search|", "RowKey": _key(place), "Place": place, **columns}, "search")
+
+
+def ask_for_everything(ledger: Ledger, place: str, now: datetime) -> None:
+    """Let the next pass of the search look at everything in a container, whatever the blobs' dates."""
+    row = {"PartitionKey": "search|", "RowKey": _key(place), "Place": place, "AskedAt": now}
+    if not ledger.change(row, "search"):
+        ledger.merge({**row, "BegunAt": NEVER}, "search")
 
 
 def _now_of_service(ledger: Ledger, rule: Rule) -> datetime:

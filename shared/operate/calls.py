@@ -10,11 +10,11 @@ import msgspec
 
 from shared.app import App
 from shared.errors import BadRequestError, ConflictError, NotFoundError
-from shared.flow import arrive
+from shared.flow import arrive, send
 from shared.flow.outcome import Outcome
 from shared.ledger.entries import Entry, State
 from shared.rules.arrival import Arrival, Source, checked_path
-from shared.rules.decision import Decision, RetrainRequest, Settling, again
+from shared.rules.decision import Decision, RetrainRequest, Settling, again, once_of
 from shared.rules.fill import parameter_faults
 from shared.rules.hints import hint
 from shared.rules.match import match
@@ -38,17 +38,19 @@ class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Train again on data that has a run already."""
 
 
-def request(app: App, call: Call) -> list[Outcome]:
+def request(app: App, call: Call, once: str = "") -> list[Outcome]:
     """Act on a blob that a caller names, whatever its age.
 
+    With `once`, the caller's own key of this call, a forced one that is repeated starts nothing more.
     Raises BadRequestError, NotFoundError (unknown datastore, rule or blob), ConflictError, StorageError.
     """
     rules, datastore = addressed(app, call)
     arrival = looked_at(app, call.path, datastore)
     decisions = decided(rules, arrival, call)
     if call.force:
-        return [_forced(app, decision, arrival) for decision in decisions]
-    return [answerable(app, outcome, call) for outcome in arrive.act(app, decisions, arrival)]
+        return [_forced(app, decision, arrival, once) for decision in decisions]
+    outcomes = arrive.act(app, decisions, arrival, send.promptly)
+    return [answerable(app, outcome, call) for outcome in outcomes]
 
 
 def looked_at(app: App, path: str, datastore: str) -> Arrival:
@@ -97,18 +99,31 @@ def addressed(app: App, call: Call) -> tuple[list[Rule], str]:
     return rules, datastore
 
 
-def _forced(app: App, decision: Decision, arrival: Arrival) -> Outcome:
+def _forced(app: App, decision: Decision, arrival: Arrival, once: str) -> Outcome:
     """Start the first attempt that nobody has: a person wants the same data trained again."""
-    if isinstance(decision, RetrainRequest):
-        return start_again(app, decision, 1)
-    return arrive.carry_out(app, decision, arrival)
+    if not isinstance(decision, RetrainRequest):
+        return arrive.carry_out(app, decision, arrival)
+    outcome = start_again(app, decision, 1, once, send.promptly)
+    row = app.ledger.get(outcome.key, [outcome.rule]) if outcome.duplicate else None
+    if row is None:
+        return outcome
+    if row.entry.path != arrival.path:
+        raise ConflictError(f"This Idempotency-Key was used for {row.entry.path!r} already; give each call its own.")
+    return msgspec.structs.replace(outcome, entry=until_sent(app, row.entry))
 
 
-def start_again(app: App, request: RetrainRequest, attempt: int) -> Outcome:
-    """Start the first attempt, from `attempt` on, that nobody has."""
-    while (outcome := arrive.start(app, again(request, attempt))).duplicate:
+def start_again(
+    app: App, request: RetrainRequest, attempt: int, once: str = "", sender: arrive.Sender = send.at_once
+) -> Outcome:
+    """Start the first attempt, from `attempt` on, that nobody has; with `once`, only if none was started for it yet."""
+    while True:
+        made = again(request, attempt)
+        if once:  # stands in the row's place for the content: what is asked once is one request
+            made = msgspec.structs.replace(made, content=once_of(request.rule, once))
+        outcome = arrive.start(app, made, sender)
+        if not outcome.duplicate or outcome.key != made.key:
+            return outcome
         attempt += 1
-    return outcome
 
 
 def answerable(app: App, outcome: Outcome, call: Call) -> Outcome:

@@ -149,7 +149,8 @@ def renewed(app: App, row: Row, force: bool = False) -> RetrainRequest:
 
 def same_content(one: RetrainRequest, other: RetrainRequest) -> bool:
     """Tell whether two requests are for the same content, where the rule goes by that."""
-    return bool(one.content) and content_of(one.rule, one.arrival) == content_of(other.rule, other.arrival)
+    known = content_of(one.rule, one.arrival) if one.content else ""
+    return known != "" and known == content_of(other.rule, other.arrival)
 
 
 def as_it_is_now(app: App, entry: Entry, original: RetrainRequest) -> RetrainRequest:

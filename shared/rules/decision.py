@@ -94,6 +94,11 @@ def content_of(rule: str, arrival: Arrival, attempt: int = 1) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 
+def once_of(rule: str, key: str) -> str:
+    """Return what stands in place of the content's identity where a caller gave the call a key of its own."""
+    return hashlib.sha256(f"{rule}\n{key}".encode()).hexdigest()[:32]
+
+
 def written_text(time: datetime) -> str:
     """Return the time that a key begins with; such texts sort as the times do."""
     return f"{time.astimezone(UTC):%Y%m%dT%H%M%SZ}"

@@ -41,6 +41,11 @@ class Datastore:
         """Which container this is, in words."""
         return f"container {self.container.container_name!r} of datastore {self.name!r}"
 
+    @property
+    def account(self) -> str:
+        """The storage account's name; empty where the address does not tell it."""
+        return (self.container.account_name or "").partition(".")[0]
+
     def look(self, path: str, source: Source) -> Arrival:
         """Read a blob's properties. Raises NotFoundError, and BadRequestError when storage takes it for no name."""
         with storage_errors(f"Properties of {path!r} in datastore {self.name!r}"):
