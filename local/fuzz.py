@@ -147,7 +147,8 @@ def body(dice: random.Random, route: str) -> bytes:
             return dice.choice([b"[" * deep, b"[" * deep + b"]" * deep, b'{"a":' * deep + b"1" + b"}" * deep])
         case 3:
             return b'{"path": "a", "path": "b"}' if dice.random() < 0.5 else b'{"path": "income/us/a.csv"'
-    value = event(dice) if route == HOOK else call(dice)
+    of_events = route == HOOK or (route == "/api/retrain" and dice.random() < 0.4)
+    value = event(dice) if of_events else call(dice)
     return json.dumps(value).encode("utf-8", "surrogatepass")
 
 

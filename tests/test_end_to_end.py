@@ -116,8 +116,8 @@ def test_blob_that_was_there_before_the_first_start_starts_nothing(running: Runn
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
-        (b"{", 400, "truncated"),
-        (b"", 400, "truncated"),
+        (b"{", 400, "not what is expected"),
+        (b"", 400, "not what is expected"),
         (b"[]", 400, "Expected `object`"),
         ({"datastore": "training"}, 400, "missing required field `path`"),
         ({"datastore": "training", "path": 3}, 400, "Expected `str`"),
@@ -188,7 +188,7 @@ def test_dry_run_that_is_mistyped_starts_nothing(running: Running, query: str) -
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ("state=failed", "known are: limit, rule"),
+        ("status=failed", "known are: limit, rule"),
         ("limit=0", "known are: limit"),
         ("limit=" + "9" * 5000, "known are: limit"),
         ("limit=ten", "known are: limit"),

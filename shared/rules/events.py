@@ -55,8 +55,9 @@ def are_events(content_type: str, headers: Mapping[str, str], body: Any) -> bool
     """Tell whether a request brings events, and not a call: by its headers, else by its form."""
     if "cloudevents" in content_type or "ce-specversion" in headers or "aeg-event-type" in headers:
         return True
-    first = body[0] if isinstance(body, list) and body else body
-    return isinstance(body, list) or (isinstance(first, dict) and bool(first.keys() & {"eventType", "specversion"}))
+    if isinstance(body, list):
+        return bool(body)  # a call is an object
+    return isinstance(body, dict) and bool(body.keys() & {"eventType", "specversion"})
 
 
 def read(headers: Mapping[str, str], body: Any) -> list[Event]:
