@@ -13,12 +13,13 @@ import click
 from cli import environment
 from cli.check import check
 from cli.operator import HELP, Operators, Unaided
-from cli.output import print_history, print_json, print_plan, say
-from shared.app import App, app
+from cli.output import print_history, print_json, print_plan, print_story, say
+from shared.app import app
 from shared.flow import enter, folders
 from shared.ledger.entries import State
 from shared.operate import plan as plans
 from shared.operate import redrive as operators
+from shared.operate import why as stories
 from shared.operate.calls import Call
 from shared.operate.views import view
 from shared.rules.check import example_faults
@@ -151,7 +152,7 @@ def plan(paths: tuple[str, ...], offline: bool, datastore: str | None, since: ti
         environment.require_storage()
     for text in (f"rules.{rule.name}: {text}" for rule in app().settings.rules for text in example_faults(rule)):
         say(f"an example does not hold: {text}", color="yellow", err=True)
-    name = datastore or _only_datastore(app())
+    name = datastore or app().only_datastore()
     if paths:
         alone = offline or bool(environment.silent(environment.STORAGE))
         calls = [Call(path=path, datastore=name) for path in paths]
@@ -163,6 +164,16 @@ def plan(paths: tuple[str, ...], offline: bool, datastore: str | None, since: ti
         print_json({"datastore": name, "would_start": counts})
     for rule, count in counts.items() if not as_json else ():
         say(f"{rule}: would start {count:,} runs of what is in {name} and has none")
+
+
+@commands.command()
+@click.argument("path")
+@click.option("--datastore", help="The datastore of the path; may be left out when there is one only.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def why(path: str, datastore: str | None, as_json: bool) -> None:
+    """Tell the whole story of the blob PATH: is it there, which rules take it, what has become of it."""
+    story = stories.why(app(), datastore or app().only_datastore(), path)
+    print_json(story) if as_json else print_story(story)
 
 
 @commands.command()
@@ -201,10 +212,3 @@ def _filled(candidate: plans.Candidate) -> str:
     if outcome.skip:
         return "skipped"
     return str(outcome.entry.state) if outcome.entry else "settling" if outcome.settling else "duplicate"
-
-
-def _only_datastore(app: App) -> str:
-    names = list(app.settings.datastores)
-    if len(names) != 1:
-        raise click.UsageError(f"Give --datastore, one of {', '.join(names)}.")
-    return names[0]

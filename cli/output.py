@@ -14,6 +14,7 @@ from shared.errors import masked
 from shared.ledger.entries import Entry
 from shared.operate.check import Finding
 from shared.operate.plan import Planned
+from shared.operate.why import Story
 
 COLORS = {"finished": "green", "failed": "red", "refused": "red", "dead": "red", "mispinned": "red", "held": "yellow"}
 LABELS = {"ok": "ok     ", "warning": "warning", "fault": "FAULT  "}
@@ -63,6 +64,20 @@ def print_plan(planned: list[Planned]) -> None:
             body = msgspec.json.format(msgspec.json.encode(item.request.body)).decode()
             say(f"  request    {item.request.method} {item.request.url}")
             say("\n".join(f"    {line}" for line in body.splitlines()))
+
+
+VERDICTS = {"started": "green", "waiting": "yellow", "missed": "red", "skipped": None}
+
+
+def print_story(story: Story) -> None:
+    """Print what is known of one blob."""
+    say(f"{story.datastore}/{story.path}", bold=True)
+    say(f"  {f'{story.size:,} bytes, written {story.written:%Y-%m-%d %H:%M:%S} UTC' if story.there else story.told}")
+    for one in story.rules:
+        say(f"  {one.rule or 'no rule'}: {click.style(one.verdict, fg=VERDICTS[one.verdict])}")
+        say(f"    {one.reason}")
+    for entry in story.earlier:
+        say(f"  another version of it: {entry['key']} is {entry['state']}")
 
 
 def print_findings(found: Iterable[Finding]) -> None:

@@ -15,6 +15,7 @@ from shared.app import app
 from shared.ledger.entries import State
 from shared.operate import redrive as operators
 from shared.operate import status as statuses
+from shared.operate import why as stories
 from shared.operate.views import view
 from shared.rules.durations import duration
 from shared.rules.rule import Duration
@@ -56,6 +57,14 @@ class Retrains(msgspec.Struct):
     """Only of data written within this time."""
 
 
+class Why(msgspec.Struct):
+    """The query about one blob."""
+
+    path: str
+    datastore: str | None = None
+    """May be left out when there is one only."""
+
+
 class Close(msgspec.Struct, forbid_unknown_fields=True):
     """The body of a close; it may be left out."""
 
@@ -80,6 +89,15 @@ def retrains(req: func.HttpRequest) -> func.HttpResponse:
     written_since = made.ledger.now() - duration(asked.since) if asked.since else None
     entries = made.history(asked.limit, asked.rule, asked.state, written_since)
     return answer({"retrains": [view(entry) for entry in entries]})
+
+
+@blueprint.function_name("why")
+@blueprint.route(route="why", methods=["GET"])
+@problems
+def why(req: func.HttpRequest) -> func.HttpResponse:
+    """Answer the whole story of one blob."""
+    made, asked = app(), query_as(req, Why)
+    return answer(stories.why(made, asked.datastore or made.only_datastore(), asked.path))
 
 
 @blueprint.function_name("retrain_by_key")

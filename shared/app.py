@@ -10,7 +10,7 @@ from functools import cache
 
 import msgspec
 
-from shared.errors import NotFoundError
+from shared.errors import BadRequestError, NotFoundError
 from shared.ledger.entries import Entry, State, history_key
 from shared.ledger.table import Ledger
 from shared.ledger.watch import watched_since
@@ -83,6 +83,13 @@ class App:
         if isinstance(found, str) or not request.experiment:
             return found
         return msgspec.structs.replace(found, experiment=request.experiment)
+
+    def only_datastore(self) -> str:
+        """Return the datastore where there is one only. Raises BadRequestError where a caller has to say which."""
+        names = list(self.settings.datastores)
+        if len(names) != 1:
+            raise BadRequestError(f"Give the datastore, one of {', '.join(names)}.")
+        return names[0]
 
     def rule_names(self) -> list[str]:
         """Return the names of all rules that may have rows, those that retrain.toml no longer has among them."""

@@ -257,6 +257,11 @@ class Ledger:
         rows = self.rows(rule, "h|", end, "history", state=state, results_per_page=min(limit, 1000))
         return list(itertools.islice(_readable(rows), limit))
 
+    def of_path(self, rule: str, path: str, limit: int) -> list[Entry]:
+        """Return the newest entries of a rule for a file or folder; the whole history may have to be looked through."""
+        rows = self.rows(rule, "h|", "h}", "history", path=path)
+        return list(itertools.islice(_readable(rows), limit))
+
     def in_state(self, rule: str, state: State) -> Iterator[Entry]:
         """Yield the entries of a rule that are in a state, newest data first."""
         yield from _readable(self.rows(rule, "h|", "h}", "history", state=state))
@@ -273,13 +278,22 @@ class Ledger:
     # What the other modules of this room read and write with.
 
     def rows(
-        self, partition: str, start: str, end: str, step: str, state: State | None = None, **options: Any
+        self,
+        partition: str,
+        start: str,
+        end: str,
+        step: str,
+        state: State | None = None,
+        path: str | None = None,
+        **options: Any,
     ) -> Iterator[TableEntity]:
         """Yield the rows of a partition from `start` to before `end`; none when there is no table yet."""
         query = "PartitionKey eq @partition and RowKey ge @start and RowKey lt @end"
         parameters = {"partition": partition, "start": start, "end": end}
         if state:
             query, parameters["state"] = f"{query} and State eq @state", str(state)
+        if path is not None:
+            query, parameters["path"] = f"{query} and Path eq @path", path
         with self._errors(step), contextlib.suppress(ResourceNotFoundError):
             yield from self.table.query_entities(query, parameters=parameters, **options)
 
