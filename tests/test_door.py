@@ -135,6 +135,29 @@ def test_unknown_command(door: Door) -> None:
     assert "demo" in err
 
 
+@pytest.mark.parametrize(("typed", "meant"), [("histroy", "history"), ("strat", "start"), ("chekc", "check")])
+def test_mistyped_command(door: Door, typed: str, meant: str) -> None:
+    """One line, with what may be meant; nothing is set up."""
+    code, out, err = door.run(typed)
+    assert (code, out, len(err.splitlines())) == (2, "", 1)
+    assert meant in err.partition("Did you mean ")[2]
+    assert door.calls() == []
+
+
+@pytest.mark.parametrize("words", [["--version"], ["history", "--version"], ["start", "--version"]])
+def test_version(door: Door, words: list[str]) -> None:
+    """That of pyproject.toml, without any set-up."""
+    (door.root / "pyproject.toml").write_text('[project]\nname = "x"\nversion = "1.2.3"\n')
+    assert door.run(*words)[:2] == (0, "retrain-trigger 1.2.3\n")
+    assert door.calls() == []
+
+
+def test_operators_command_needs_no_emulator(door: Door) -> None:
+    """Neither Node.js nor Azurite is installed for it."""
+    door.run("history")
+    assert door.calls() == ["uv pip sync"]
+
+
 def test_command_runs_in_the_environment_that_was_made(used: Door) -> None:
     """From any folder, in a path with spaces, whatever other Python the variables are about."""
     code, out, _ = used.run("test", "-k", "a b", PYTHONPATH="/elsewhere", VIRTUAL_ENV="/other", PYTHONSAFEPATH="1")
