@@ -75,3 +75,36 @@ def test_rows_of_earlier_versions_say_reconcile() -> None:
     assert Source("reconcile") is Source.SEARCH
     with pytest.raises(msgspec.ValidationError):
         msgspec.json.decode(row.replace(b'"search"', b'"hearsay"'), type=Arrival)
+
+
+@pytest.mark.parametrize(
+    ("value", "is_folder"), [("true", True), ("TRUE", True), ("false", False), ("", False), ("z", False)]
+)
+def test_what_says_that_a_blob_is_a_directory(value: str, is_folder: bool) -> None:
+    """The word itself, in any case."""
+    found = from_properties("training", Source.SEARCH, properties(metadata={"hdi_isfolder": value}))
+    assert found.is_folder is is_folder
+    assert not from_properties("training", Source.SEARCH, properties()).is_folder
+
+
+@pytest.mark.parametrize(
+    ("tier", "archived"), [("Archive", True), ("Hot", False), ("Cool", False), ("Cold", False), (None, False)]
+)
+def test_tier_in_which_nothing_can_be_read(tier: str | None, archived: bool) -> None:
+    """Archive alone; premium and page blobs tell none."""
+    found = from_properties("training", Source.SEARCH, properties(blob_tier=tier))
+    assert (found.archived, bool(found.not_yet)) == (archived, archived)
+
+
+def test_why_a_blob_is_no_data_yet() -> None:
+    """A copy first; nothing where it is data."""
+    assert arrival().not_yet == ""
+    assert "copy" in arrival(pending=True, archived=True).not_yet
+    assert "archive" in arrival(archived=True).not_yet
+
+
+@pytest.mark.parametrize("word", ["aaa", "zzz", "", "Reconcile"])
+def test_source_that_nobody_ever_wrote(word: str) -> None:
+    """Only the one word of earlier versions is read as another."""
+    with pytest.raises(ValueError, match="not a valid Source"):
+        Source(word)

@@ -67,11 +67,27 @@ def test_blobs_that_hold_no_data_are_skipped(changes: dict[str, Any], reason: st
     assert match([RULE], arrival(**changes), {}) == [Skip(reason=reason)]
 
 
-def test_datastore_without_a_rule() -> None:
+@pytest.mark.parametrize("datastore", ["other", "zzz"])
+def test_datastore_without_a_rule(datastore: str) -> None:
     """The skip says that there is no rule, rather than nothing."""
-    [decision] = match([RULE], arrival(datastore="other"), {})
+    [decision] = match([RULE], arrival(datastore=datastore), {})
     assert isinstance(decision, Skip)
-    assert "no rule for datastore 'other'" in decision.reason
+    assert f"no rule for datastore {datastore!r}" in decision.reason
+
+
+@pytest.mark.parametrize(("marker", "manifest"), [("b", "a"), ("a", "b")])
+def test_marker_and_manifest_are_told_apart(marker: str, manifest: str) -> None:
+    """By their names, whichever comes first in the alphabet."""
+    made = msgspec.structs.replace(
+        RULE,
+        path="in/*/*.csv",
+        data_path=DataPathParameter(parameter="input_data", grain="folder"),
+        settle=Settle(marker=marker, manifest=manifest),
+    )
+    for name in (marker, manifest):
+        [found] = match([made], arrival(f"in/us/{name}"), {})
+        assert isinstance(found, Settling)
+        assert (found.is_marker, found.is_manifest) == (name == marker, name == manifest)
 
 
 @pytest.mark.parametrize(("seconds", "starts"), [(-1, False), (0, True), (1, True)])
