@@ -5,6 +5,7 @@ Never decides anything; exit code 1 means that the command could not do what was
 
 import itertools
 import sys
+import time
 from collections import Counter
 from datetime import timedelta
 
@@ -13,7 +14,7 @@ import click
 from cli import environment
 from cli.check import check
 from cli.operator import HELP, Operators, Unaided
-from cli.output import print_history, print_json, print_plan, print_story, say
+from cli.output import print_detail, print_history, print_json, print_plan, print_story, say
 from shared.app import app
 from shared.flow import enter, folders
 from shared.ledger.entries import State
@@ -21,7 +22,7 @@ from shared.operate import plan as plans
 from shared.operate import redrive as operators
 from shared.operate import why as stories
 from shared.operate.calls import Call
-from shared.operate.views import view
+from shared.operate.views import detail, view
 from shared.rules.check import example_faults
 from shared.rules.decision import RetrainRequest
 from shared.rules.durations import duration
@@ -32,6 +33,9 @@ def _since(_context: click.Context, _option: click.Parameter, value: str | None)
         return duration(value) if value else None
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+
+
+WAIT_S = 2.0  # between two looks at a request that goes on
 
 
 @click.group(cls=Operators, context_settings=HELP)
@@ -164,6 +168,33 @@ def plan(paths: tuple[str, ...], offline: bool, datastore: str | None, since: ti
         print_json({"datastore": name, "would_start": counts})
     for rule, count in counts.items() if not as_json else ():
         say(f"{rule}: would start {count:,} runs of what is in {name} and has none")
+
+
+@commands.command()
+@click.argument("key")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def show(key: str, as_json: bool) -> None:
+    """Show all that is known of the request KEY: the times of its way, and what was sent."""
+    told = detail(app(), operators.found(app(), key).entry)
+    print_json(told) if as_json else print_detail(told)
+
+
+@commands.command()
+@click.argument("key")
+@click.option("--timeout", callback=_since, default="1h", show_default=True, help="So long at most.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def wait(key: str, timeout: timedelta, as_json: bool) -> None:
+    """Wait until the request KEY has come to its end; exit code 0 when its run finished, 1 when not, 3 when it goes on.
+
+    The app's timer follows the run: without it nothing changes here.
+    """
+    deadline = app().ledger.now() + timeout
+    entry = operators.found(app(), key).entry
+    while entry.is_open and app().ledger.now() < deadline:
+        time.sleep(WAIT_S)
+        entry = operators.found(app(), key).entry
+    print_json(view(entry)) if as_json else print_history([entry])
+    sys.exit(3 if entry.is_open else 0 if entry.state == State.FINISHED else 1)
 
 
 @commands.command()

@@ -6,6 +6,7 @@ Never prints what gives access: all of it goes through one mask.
 import shutil
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 import click
 import msgspec
@@ -15,6 +16,7 @@ from shared.ledger.entries import Entry
 from shared.operate.check import Finding
 from shared.operate.plan import Planned
 from shared.operate.why import Story
+from shared.pipelines.base import Preview
 
 COLORS = {"finished": "green", "failed": "red", "refused": "red", "dead": "red", "mispinned": "red", "held": "yellow"}
 LABELS = {"ok": "ok     ", "warning": "warning", "fault": "FAULT  "}
@@ -61,9 +63,36 @@ def print_plan(planned: list[Planned]) -> None:
             if value:
                 say(f"  {label:<10} {value}")
         if item.request:
-            body = msgspec.json.format(msgspec.json.encode(item.request.body)).decode()
-            say(f"  request    {item.request.method} {item.request.url}")
-            say("\n".join(f"    {line}" for line in body.splitlines()))
+            _print_request(item.request)
+
+
+def _print_request(request: Preview) -> None:
+    body = msgspec.json.format(msgspec.json.encode(request.body)).decode()
+    say(f"  request    {request.method} {request.url}")
+    say("\n".join(f"    {line}" for line in body.splitlines()))
+
+
+def print_detail(told: dict[str, Any]) -> None:
+    """Print all that is known of a request."""
+    say(told["key"], bold=True)
+    for name in (
+        "state",
+        "rule",
+        "attempt",
+        "version",
+        "endpoint",
+        "path",
+        "run_id",
+        "run_url",
+        "run_status",
+        "reason",
+    ):
+        if told[name]:
+            say(f"  {name.replace('_', ' '):<10} {told[name]}")
+    for step in told["timeline"]:
+        say(f"  {step['at']:%Y-%m-%d %H:%M:%S}  {step['what']}")
+    if told["request"]:
+        _print_request(told["request"])
 
 
 VERDICTS = {"started": "green", "waiting": "yellow", "missed": "red", "skipped": None}

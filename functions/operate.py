@@ -16,7 +16,7 @@ from shared.ledger.entries import State
 from shared.operate import redrive as operators
 from shared.operate import status as statuses
 from shared.operate import why as stories
-from shared.operate.views import view
+from shared.operate.views import detail, view
 from shared.rules.durations import duration
 from shared.rules.rule import Duration
 
@@ -104,9 +104,10 @@ def why(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(route="retrains/{key}", methods=["GET"])
 @problems
 def retrain_by_key(req: func.HttpRequest) -> func.HttpResponse:
-    """Answer one retrain request."""
+    """Answer one retrain request, with the times of its way and what was sent."""
     query_as(req, Nothing)
-    return answer(view(operators.found(app(), req.route_params["key"]).entry))
+    made = app()
+    return answer(detail(made, operators.found(made, req.route_params["key"]).entry))
 
 
 @blueprint.function_name("redrive")

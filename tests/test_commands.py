@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -287,3 +288,19 @@ def test_history_for_people_and_by_state(tmp_path: Path) -> None:
         assert key in shown[3]
         assert entry["run_id"] in shown[3]
         assert entry["reason"][:30] in shown[3]
+
+        whole = answer("show", key)
+        times = [datetime.fromisoformat(step["at"]) for step in whole["timeline"]]
+        assert times == sorted(times)
+        assert {"data written", "entered", "sent last (attempt 1)", "ended: failed"} <= {
+            step["what"] for step in whole["timeline"]
+        }
+        assert whole["request"]["body"]["DataPathAssignments"]["input_data"]["RelativePath"] == "income/us/broken.csv"
+        assert "Authorization" not in json.dumps(whole)
+        assert "income/us/broken.csv" in run("show", key).stdout
+        assert run("wait", key).returncode == 1
+        control = f"http://{HOST}:{made.ports.workspace}/_control/settings"
+        requests.post(control, json={"engine": "hold"}, timeout=10).raise_for_status()
+        made.container.upload_blob("income/us/held.csv", (DATA / "income.csv").read_bytes())
+        [held] = until(lambda: [one for one in answer("history")["retrains"] if one["path"] == "income/us/held.csv"])
+        assert run("wait", held["key"], "--timeout", "1s").returncode == 3
