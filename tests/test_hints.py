@@ -7,6 +7,7 @@ from shared.errors import BadRequestError, NotFoundError
 from shared.operate.calls import Call, request
 from shared.operate.plan import plan_call
 from shared.rules.hints import hint
+from shared.rules.locations import located
 
 MEANT = "income/us/a b.csv"
 
@@ -66,3 +67,24 @@ def test_hint_is_told_where_people_ask(app: App) -> None:
         assert "did you mean" in f"{planned.reason}"
     with pytest.raises(BadRequestError, match=r"starts with a slash.*did you mean 'income/us/a\.csv'"):
         request(app, Call(path="/income/us/a.csv", datastore="training"))
+
+
+@pytest.mark.parametrize(
+    ("url", "where"),
+    [
+        ("https://acc.blob.core.windows.net/c/p/a%20b%23.csv", ("acc", "c", "p/a b#.csv")),
+        ("https://acc.dfs.core.chinacloudapi.cn/c/p#q?sig=x", ("acc", "c", "p#q")),
+        ("http://127.0.0.1:10000/devstoreaccount1/c/p", ("devstoreaccount1", "c", "p")),
+        ("http://localhost/devstoreaccount1/c/p", ("devstoreaccount1", "c", "p")),
+        ("https://acc.blob.core.windows.net/c", ("acc", "c", "")),
+    ],
+)
+def test_address_of_a_blob(url: str, where: tuple[str, str, str]) -> None:
+    """Account, container and path, as the service and the emulator write them."""
+    assert located(url) == where
+
+
+@pytest.mark.parametrize("url", ["", "c/p", "abfss://c@a/p", "ftp://a/b", "https://a"])
+def test_what_is_no_address_of_a_blob(url: str) -> None:
+    """Nothing is read into it."""
+    assert located(url) is None

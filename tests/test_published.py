@@ -548,3 +548,39 @@ def test_description_and_words_of_a_fault_at_their_longest() -> None:
     response = requests.Response()
     response.status_code, response._content = 400, msgspec.json.encode({"error": {"code": "c", "message": "m" * 2000}})
     assert len(wire.error(response)) == 1000
+
+
+def test_parameters_as_the_service_lists_them() -> None:
+    """Each list is a map of its own; what has a default or is optional is not required; absent lists are empty."""
+    default = {"DataStoreName": "lake", "RelativePath": "x"}
+    found = wire.inputs(
+        msgspec.json.encode(
+            {
+                "Parameters": [
+                    {"Name": "a", "Type": 0},
+                    {"Name": "b", "Type": "String", "DefaultValue": "x"},
+                    {"Name": "c", "IsOptional": True},
+                ],
+                "DataPathParameters": [{"Name": "d", "DefaultValue": default}],
+                "DataPathParameterList": [{"Name": "e", "DefaultValue": {"LiteralValue": default}}],
+            }
+        )
+    )
+    told = {one.name: (one.assignment, one.type, one.required, one.datastore) for one in found}
+    assert told == {
+        "d": ("data_path", "", False, "lake"),
+        "e": ("dataset", "", False, "lake"),
+        "a": ("string", "Int", True, None),
+        "b": ("string", "String", False, None),
+        "c": ("string", "", False, None),
+    }
+    assert wire.inputs(b"{}") == ()
+
+
+def test_datastore_as_the_service_tells_it() -> None:
+    """Kind, account and container; nothing else of the answer is kept."""
+    section = {"accountName": "a", "containerName": "c", "credential": {"accountKey": "x"}}
+    told = wire.registered(msgspec.json.encode({"dataStoreType": "AzureBlob", "azureStorageSection": section}))
+    assert (told.kind, told.account, told.container) == ("AzureBlob", "a", "c")
+    with pytest.raises(EndpointError, match="no datastore as documented"):
+        wire.registered(b"[]")

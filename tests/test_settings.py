@@ -393,3 +393,18 @@ def test_file_that_is_nested_without_end(tmp_path: Path) -> None:
     """A fault like any other."""
     [fault] = faults(tmp_path, "a = " + "[" * 5000 + "]" * 5000)
     assert "cannot be read" in fault
+
+
+@pytest.mark.parametrize(
+    ("text", "length"),
+    [
+        ("5s", timedelta(seconds=5)),
+        ("90m", timedelta(minutes=90)),
+        ("12h", timedelta(hours=12)),
+        ("7d", timedelta(days=7)),
+        ("999999d", timedelta(days=999_999)),
+    ],
+)
+def test_durations(text: str, length: timedelta) -> None:
+    """A number and a unit."""
+    assert duration(text) == length

@@ -88,3 +88,9 @@ def test_no_value_fails(text: str, day: date, at: datetime, number: int) -> None
     values: dict[str, Value] = {"a": text, "b": day, "c": at, "d": number}
     form = "{a}{a:upper}{b}{b:%Y%m%d%j%G%V}{c}{c:%Y%H%M%S}{d}{d:09}"
     assert Template.parse(form).render(values).startswith(text)
+
+
+def test_unknown_field_behind_a_brace_that_is_text() -> None:
+    """All parts are looked at."""
+    with pytest.raises(TemplateError, match="nofield"):
+        Template.parse("{{a}} {nofield}").check({"country": str})
