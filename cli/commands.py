@@ -14,10 +14,11 @@ import click
 from cli import environment
 from cli.check import check
 from cli.operator import HELP, Operators, Unaided
-from cli.output import print_detail, print_history, print_json, print_plan, print_story, say
+from cli.output import print_detail, print_history, print_json, print_line, print_plan, print_story, say
 from shared.app import app
 from shared.flow import enter, folders
 from shared.ledger.entries import State
+from shared.ledger.table import Only
 from shared.operate import plan as plans
 from shared.operate import redrive as operators
 from shared.operate import why as stories
@@ -50,17 +51,44 @@ commands.add_command(check)
 @click.option("--rule", help="Only this rule.")
 @click.option("--state", type=click.Choice([str(state) for state in State]), help="Only what is in this state.")
 @click.option("--since", callback=_since, help="Only of data written within this time, such as 2d.")
+@click.option("--prefix", default="", help="Only of files and folders whose path begins so.")
+@click.option("--after", default="", metavar="KEY", help="What comes behind this one, in the same order.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="So many.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def history(rule: str | None, state: str | None, since: timedelta | None, limit: int, as_json: bool) -> None:
+@click.option("--follow", is_flag=True, help="Go on, and print each change of an entry until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object; with --follow, one a line for each change.")
+def history(
+    rule: str | None,
+    state: str | None,
+    since: timedelta | None,
+    prefix: str,
+    after: str,
+    limit: int,
+    follow: bool,
+    as_json: bool,
+) -> None:
     """Show what was started, newest data first."""
     written_since = app().ledger.now() - since if since else None
-    entries = app().history(limit, rule, State(state) if state else None, written_since)
+    only = Only(state=State(state) if state else None, written_since=written_since, prefix=prefix, after=after)
+    entries = app().history(limit, rule, only)
+    if follow:
+        _follow(limit, rule, only, as_json)
     if as_json:
         print_json({"retrains": [view(entry) for entry in entries]})
     else:
         print_history(entries)
         say(f"{len(entries):,} shown." if entries else "Nothing to show.")
+
+
+def _follow(limit: int, rule: str | None, only: Only, as_json: bool) -> None:
+    """Print each entry when it is new or has changed, oldest data first, until Ctrl-C."""
+    seen = dict[str, str]()
+    while True:
+        entries = app().history(limit, rule, only)
+        changed = [entry for entry in reversed(entries) if seen.get(entry.key) != entry.change]
+        seen |= {entry.key: entry.change for entry in changed}
+        for entry in changed:
+            print_line(view(entry)) if as_json else print_history([entry], header=len(seen) == len(changed))
+        time.sleep(WAIT_S)
 
 
 @commands.command(cls=Unaided)  # what is asked for is read first

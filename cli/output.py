@@ -27,18 +27,25 @@ def print_json(data: object) -> None:
     sys.stdout.write(masked(msgspec.json.format(msgspec.json.encode(data)).decode()) + "\n")
 
 
+def print_line(data: object) -> None:
+    """Print one JSON object on a line of its own, at once."""
+    sys.stdout.write(masked(msgspec.json.encode(data).decode()) + "\n")
+    sys.stdout.flush()
+
+
 def say(text: str, *, err: bool = False, color: str | None = None, bold: bool = False) -> None:
     """Print lines for people."""
     click.secho(masked(text), err=err, fg=color, bold=bold)
 
 
-def print_history(entries: list[Entry]) -> None:
+def print_history(entries: list[Entry], *, header: bool = True) -> None:
     """Print two lines for each entry, in the order and with the time of the data; the second one whole, to copy."""
     if not entries:
         return
     rule = max(len("RULE"), *(len(entry.rule) for entry in entries))
-    say(f"{'DATA WRITTEN (UTC)':<19}  {'STATE':<10}  {'RULE':<{rule}}  VERSION  DATA PATH", bold=True)
-    say(f"{'':19}  KEY, RUN, REASON", bold=True)
+    if header:
+        say(f"{'DATA WRITTEN (UTC)':<19}  {'STATE':<10}  {'RULE':<{rule}}  VERSION  DATA PATH", bold=True)
+        say(f"{'':19}  KEY, RUN, REASON", bold=True)
     for entry in entries:
         written = f"{entry.written_at:%Y-%m-%d %H:%M:%S}"
         state = click.style(f"{entry.state:<10}", fg=COLORS.get(entry.state))

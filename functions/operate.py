@@ -13,10 +13,12 @@ from msgspec import Meta
 from functions.http import answer, body_as, problems, query_as
 from shared.app import app
 from shared.ledger.entries import State
+from shared.ledger.table import Only
 from shared.operate import redrive as operators
 from shared.operate import status as statuses
 from shared.operate import why as stories
 from shared.operate.views import detail, view
+from shared.rules.arrival import LONGEST_PATH
 from shared.rules.durations import duration
 from shared.rules.rule import Duration
 
@@ -55,6 +57,10 @@ class Retrains(msgspec.Struct):
     state: State | None = None
     since: Duration | None = None
     """Only of data written within this time."""
+    prefix: Annotated[str, Meta(max_length=LONGEST_PATH)] = ""
+    """Only of files and folders whose path begins so."""
+    after: Annotated[str, Meta(max_length=200)] = ""
+    """What the answer before named as `next`."""
 
 
 class Why(msgspec.Struct):
@@ -87,8 +93,10 @@ def retrains(req: func.HttpRequest) -> func.HttpResponse:
     """Answer the newest retrain requests; see `Retrains` for what may be asked."""
     made, asked = app(), query_as(req, Retrains)
     written_since = made.ledger.now() - duration(asked.since) if asked.since else None
-    entries = made.history(asked.limit, asked.rule, asked.state, written_since)
-    return answer({"retrains": [view(entry) for entry in entries]})
+    only = Only(state=asked.state, written_since=written_since, prefix=asked.prefix, after=asked.after)
+    entries = made.history(asked.limit, asked.rule, only)
+    more = entries[-1].key if len(entries) == asked.limit else None
+    return answer({"retrains": [view(entry) for entry in entries], "next": more})
 
 
 @blueprint.function_name("why")

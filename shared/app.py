@@ -11,8 +11,8 @@ from functools import cache
 import msgspec
 
 from shared.errors import BadRequestError, NotFoundError
-from shared.ledger.entries import Entry, State, history_key
-from shared.ledger.table import Ledger
+from shared.ledger.entries import Entry, history_key
+from shared.ledger.table import Ledger, Only
 from shared.ledger.watch import watched_since
 from shared.pipelines.base import Endpoint, Limits
 from shared.pipelines.endpoints import Endpoints
@@ -104,22 +104,19 @@ class App:
             self.memory.since[rule.name] = since
         return self.memory.since[rule.name]
 
-    def history(
-        self,
-        limit: int,
-        rule: str | None = None,
-        state: State | None = None,
-        written_since: datetime | None = None,
-    ) -> list[Entry]:
-        """Return the newest `limit` entries of all rules, or of one, newest data first. Raises NotFoundError.
+    def history(self, limit: int, rule: str | None = None, only: Only | None = None) -> list[Entry]:
+        """Return the newest `limit` entries of all rules, or of one, that are meant, newest data first.
 
-        Only those in a state, or whose data was written at or after a time, where that is given.
+        Raises NotFoundError for a rule that there is none of, BadRequestError when `only.after` is no key.
         """
         names = self.rule_names()
         if rule is not None and rule not in names:
             raise NotFoundError(f"There is no rule {rule!r}; known are: {', '.join(names)}.")
         names = [rule] if rule else names
-        entries = [entry for name in names for entry in self.ledger.history(name, limit, state, written_since)]
+        try:
+            entries = [entry for name in names for entry in self.ledger.history(name, limit, only)]
+        except ValueError as error:
+            raise BadRequestError(f"{error}; give the key that an answer before named as next.") from error
         # In the order of each rule's own rows, so that a shorter list is the head of a longer one.
         return sorted(entries, key=lambda entry: history_key(entry.key))[:limit]
 

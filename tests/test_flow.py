@@ -15,6 +15,7 @@ from shared.flow.arrive import arrive as deliver
 from shared.flow.outcome import Outcome
 from shared.flow.poison import bury
 from shared.ledger.entries import State
+from shared.ledger.table import Only
 from shared.operate.calls import Call, request, until_sent
 from shared.rules.arrival import Source
 from tests import samples
@@ -308,6 +309,35 @@ def test_shorter_history_is_the_head_of_a_longer_one(app: App, workspace: LocalW
     whole = [entry.key for entry in both.history(12)]
     assert len(whole) == 12
     assert all([entry.key for entry in both.history(limit)] == whole[:limit] for limit in range(1, 12))
+    for size in (1, 5, 12):
+        pages, after = list[str](), ""
+        while page := both.history(size, None, Only(after=after)):
+            pages += [entry.key for entry in page]
+            after = page[-1].key
+        assert pages == whole
+    with pytest.raises(BadRequestError, match="is no key"):
+        both.history(5, None, Only(after="nonsense"))
+
+
+def test_history_of_some(app: App, workspace: LocalWorkspace) -> None:
+    """By what the path begins with, by state, by time; each alone and together."""
+    for path in ("income/us/a.csv", "income/us/😀.csv", "income/use/b.csv", "income/de/c.csv"):
+        upload(app, workspace, path)
+        deliver(app, "training", path, Source.WEBHOOK)
+    workspace.control("POST", "faults", [{"on": "submit", "kind": "status", "status": 400}])
+    upload(app, workspace, "income/us/bad.csv")
+    deliver(app, "training", "income/us/bad.csv", Source.WEBHOOK)
+
+    def paths(**only: Any) -> list[str]:
+        return sorted(entry.path for entry in app.history(50, None, Only(**only)))
+
+    assert paths(prefix="income/us/") == ["income/us/a.csv", "income/us/bad.csv", "income/us/😀.csv"]
+    assert paths(prefix="income/us/😀") == ["income/us/😀.csv"]
+    assert paths(prefix="income/use", state=State.SUBMITTED) == ["income/use/b.csv"]
+    assert paths(prefix="income/us/", state=State.REFUSED) == ["income/us/bad.csv"]
+    assert paths(state=State.REFUSED) == ["income/us/bad.csv"]
+    assert len(paths(written_since=app.ledger.now() - timedelta(hours=1))) == 5
+    assert paths(written_since=app.ledger.now() + timedelta(hours=1)) == []
 
 
 def test_line_of_the_log_is_one_line(app: App, workspace: LocalWorkspace, log: pytest.LogCaptureFixture) -> None:

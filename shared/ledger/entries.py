@@ -215,7 +215,10 @@ def clipped(text: str, longest: int = LONGEST_TEXT) -> str:
 
 def written_at(key: str) -> datetime:
     """Return the time that a key begins with. Raises ValueError."""
-    return datetime.strptime(key[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    try:
+        return datetime.strptime(key[:16], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        raise ValueError(f"{key[:60]!r} is no key") from None
 
 
 def history_key(key: str) -> str:

@@ -75,6 +75,30 @@ class OpenWork(msgspec.Struct, frozen=True, kw_only=True):
     """Waiting in the queue; so many as were asked for."""
 
 
+class Only(msgspec.Struct, frozen=True, kw_only=True):
+    """Which entries of the history are meant; all of them, as far as nothing is given."""
+
+    state: State | None = None
+    path: str = ""
+    """Of the file or folder."""
+    prefix: str = ""
+    """What the path begins with."""
+    written_since: datetime | None = None
+    """Their data was written then or later."""
+    after: str = ""
+    """Key of the entry behind which they come, in the order of the history."""
+
+    def columns(self) -> Iterator[tuple[str, str, str]]:
+        """Yield what their columns must be."""
+        if self.state:
+            yield "State", "eq", str(self.state)
+        if self.path:
+            yield "Path", "eq", self.path
+        if self.prefix:
+            yield "Path", "ge", self.prefix
+            yield "Path", "lt", f"{self.prefix}\uffff"  # no name has it
+
+
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """A request that has its row."""
 
@@ -246,25 +270,20 @@ class Ledger:
                 key=row["RowKey"].rpartition("|")[2], path=row.get("Path", ""), datastore=row.get("Datastore", "")
             )
 
-    def history(
-        self, rule: str, limit: int, state: State | None = None, written_since: datetime | None = None
-    ) -> list[Entry]:
-        """Return the newest `limit` entries of a rule, by the time their data was written, newest first.
+    def history(self, rule: str, limit: int, only: Only | None = None) -> list[Entry]:
+        """Return the newest `limit` entries of a rule that are meant, by the time their data was written, newest first.
 
-        Only those in a state, or whose data was written at or after a time, where that is given.
+        Raises ValueError when `only.after` is no key.
         """
-        end = _until(written_since) if written_since else "h}"
-        rows = self.rows(rule, "h|", end, "history", state=state, results_per_page=min(limit, 1000))
-        return list(itertools.islice(_readable(rows), limit))
-
-    def of_path(self, rule: str, path: str, limit: int) -> list[Entry]:
-        """Return the newest entries of a rule for a file or folder; the whole history may have to be looked through."""
-        rows = self.rows(rule, "h|", "h}", "history", path=path)
+        only = only or Only()
+        start = f"{history_key(only.after)} " if only.after else "h|"  # right behind it: no key goes on with a blank
+        end = _until(only.written_since) if only.written_since else "h}"
+        rows = self.rows(rule, start, end, "history", only.columns(), results_per_page=min(limit, 1000))
         return list(itertools.islice(_readable(rows), limit))
 
     def in_state(self, rule: str, state: State) -> Iterator[Entry]:
         """Yield the entries of a rule that are in a state, newest data first."""
-        yield from _readable(self.rows(rule, "h|", "h}", "history", state=state))
+        yield from _readable(self.rows(rule, "h|", "h}", "history", Only(state=state).columns()))
 
     def remember_rule(self, rule: str) -> None:
         """Keep that there are rows of this rule: they are brought to their end also when the rule is gone."""
@@ -283,17 +302,17 @@ class Ledger:
         start: str,
         end: str,
         step: str,
-        state: State | None = None,
-        path: str | None = None,
+        columns: Iterable[tuple[str, str, str]] = (),
         **options: Any,
     ) -> Iterator[TableEntity]:
-        """Yield the rows of a partition from `start` to before `end`; none when there is no table yet."""
+        """Yield the rows of a partition from `start` to before `end`; none when there is no table yet.
+
+        Only those whose `columns` are so: name, comparison (`eq`, `ge`, `lt`) and value of each.
+        """
         query = "PartitionKey eq @partition and RowKey ge @start and RowKey lt @end"
         parameters = {"partition": partition, "start": start, "end": end}
-        if state:
-            query, parameters["state"] = f"{query} and State eq @state", str(state)
-        if path is not None:
-            query, parameters["path"] = f"{query} and Path eq @path", path
+        for number, (name, compared, value) in enumerate(columns):
+            query, parameters[f"value{number}"] = f"{query} and {name} {compared} @value{number}", value
         with self._errors(step), contextlib.suppress(ResourceNotFoundError):
             yield from self.table.query_entities(query, parameters=parameters, **options)
 

@@ -12,6 +12,7 @@ from shared.app import App
 from shared.errors import BadRequestError, NotFoundError
 from shared.flow.arrive import since_of_rules
 from shared.ledger.entries import Entry, State
+from shared.ledger.table import Only
 from shared.ledger.watch import search_of
 from shared.operate.calls import looked_at
 from shared.operate.plan import waits_for
@@ -56,7 +57,7 @@ def why(app: App, datastore: str, path: str) -> Story:
     if datastore not in app.settings.datastores:
         raise NotFoundError(f"There is no datastore {datastore!r}; known are: {', '.join(app.settings.datastores)}.")
     names = [rule.name for rule in app.settings.rules if rule.datastore == datastore]
-    rows = [entry for name in names for entry in app.ledger.of_path(name, path, EARLIER)]
+    rows = [entry for name in names for entry in app.ledger.history(name, EARLIER, Only(path=path))]
     try:
         arrival = looked_at(app, path, datastore)
     except (BadRequestError, NotFoundError) as error:
@@ -82,7 +83,7 @@ def _by_rule(app: App, arrival: Arrival, decision: Decision) -> ByRule:
         waits = waits_for(app, decision)
         if waits:
             return ByRule(rule=decision.rule, verdict="waiting", reason=f"Its folder {decision.folder!r}: {waits}")
-        rows = app.ledger.of_path(decision.rule, decision.folder, 1)
+        rows = app.ledger.history(decision.rule, 1, Only(path=decision.folder))
         if rows and rows[0].written_at >= arrival.last_modified.replace(microsecond=0):
             told = f"Its folder {decision.folder!r} has a request since: {_told(rows[0])}"
             return ByRule(rule=decision.rule, verdict="started", reason=told, request=view(rows[0]))
