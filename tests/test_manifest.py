@@ -332,3 +332,11 @@ def test_any_names_come_through_as_json(listed: list[str]) -> None:
     expected = [f"{FOLDER}/{name}" for name in listed]
     assert names(json.dumps([{"path": name} for name in listed]).encode(), FOLDER) == expected
     assert names(json.dumps([f"{FOLDER}/{name}" for name in listed], indent=1).encode(), FOLDER) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "name"), [("'a b.csv'", "a b.csv"), ("'a.csv", "'a.csv"), ("a.csv'", "a.csv'"), ("''", "''")]
+)
+def test_quotes_around_a_whole_line_only(line: str, name: str) -> None:
+    """What stands at one end, or has nothing between, is part of the name."""
+    assert names(f"{line}\nz.csv".encode(), FOLDER) == [f"{FOLDER}/{name}", f"{FOLDER}/z.csv"]

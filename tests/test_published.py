@@ -584,3 +584,27 @@ def test_datastore_as_the_service_tells_it() -> None:
     assert (told.kind, told.account, told.container) == ("AzureBlob", "a", "c")
     with pytest.raises(EndpointError, match="no datastore as documented"):
         wire.registered(b"[]")
+
+
+def test_address_of_a_run() -> None:
+    """The service's own, where it gives one."""
+    given = wire.run(b'{"Id": "r", "RunUrl": "https://ml.azure.com/x"}')
+    none = wire.run(b'{"Id": "r"}')
+    assert given is not None
+    assert none is not None
+    assert (given.told("page").run_url, none.told("page").run_url) == ("https://ml.azure.com/x", "page")
+
+
+@pytest.mark.parametrize(("content", "told"), [(b" sorry \n", "sorry"), (b"", "Bad Gateway"), (b"x" * 300, "x" * 200)])
+def test_words_of_a_fault_without_json(content: bytes, told: str) -> None:
+    """The beginning of the text; where there is none, the status' own word."""
+    response = requests.Response()
+    response.status_code, response.reason, response._content = 502, "Bad Gateway", content
+    assert wire.error(response) == told
+
+
+@pytest.mark.parametrize("content", [b"\xff", b"[", b"{}", b'[{"Id": 5}]'])
+def test_answer_that_is_not_what_is_documented(content: bytes) -> None:
+    """An error of the endpoint, with how it begins."""
+    with pytest.raises(EndpointError, match="not what is documented"):
+        wire.runs(content)
