@@ -19,6 +19,7 @@ from shared.app import app
 from shared.flow import enter, folders
 from shared.ledger.entries import State
 from shared.ledger.table import Only
+from shared.operate import pausing
 from shared.operate import plan as plans
 from shared.operate import redrive as operators
 from shared.operate import why as stories
@@ -167,6 +168,37 @@ def close(key: str, reason: str, as_json: bool) -> None:
     print_json(view(entry)) if as_json else say(f"{entry.key}: {entry.state}. {entry.reason}")
 
 
+@commands.command()
+@click.argument("key")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def cancel(key: str, as_json: bool) -> None:
+    """Ask the endpoint to end the run of the request KEY; the timer writes down when it has."""
+    entry = operators.cancel(app(), key)
+    print_json(view(entry)) if as_json else say(f"{entry.key}: asked to end run {entry.run_id}.")
+
+
+@commands.command()
+@click.argument("rule", required=False)
+@click.option("--reason", default="", help="Why, for those who look.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def pause(rule: str | None, reason: str, as_json: bool) -> None:
+    """Send nothing of RULE, or of any rule, until it is resumed; what arrives waits, what runs is followed.
+
+    Within seconds: an app that has looked a moment ago may still send.
+    """
+    made = pausing.pause(app(), rule, reason)
+    print_json(made) if as_json else say(made.told())
+
+
+@commands.command()
+@click.argument("rule", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def resume(rule: str | None, as_json: bool) -> None:
+    """Let RULE, or what was paused as a whole, go on: the app's timer sends what waits."""
+    pausing.resume(app(), rule)
+    print_json({"rule": rule or "*", "paused": False}) if as_json else say("Resumed; the app's timer sends what waits.")
+
+
 @commands.command(cls=Unaided)
 @click.argument("paths", nargs=-1)
 @click.option("--offline", is_flag=True, help="With PATHS: ask neither storage nor the ledger.")
@@ -239,9 +271,10 @@ def why(path: str, datastore: str | None, as_json: bool) -> None:
 @click.option("--rule", required=True, help="The rule whose data is already there.")
 @click.option("--since", callback=_since, help="Only what was written since, such as 7d. Left out: all of it.")
 @click.option("--limit", type=click.IntRange(1), help="So many at most; the same command goes on after them.")
+@click.option("--dry-run", is_flag=True, help="Only list what it would queue.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-def backfill(rule: str, since: timedelta | None, limit: int | None, yes: bool, as_json: bool) -> None:
+def backfill(rule: str, since: timedelta | None, limit: int | None, dry_run: bool, yes: bool, as_json: bool) -> None:
     """Queue what the rule would have started of blobs that are already there; what has a row is left alone.
 
     The app's timer sends what is queued.
@@ -249,6 +282,12 @@ def backfill(rule: str, since: timedelta | None, limit: int | None, yes: bool, a
     [name] = app().settings.rule_names(rule)
     oldest = app().ledger.now() - since if since else None
     found = list(itertools.islice(plans.candidates(app(), app().settings.rule(name), oldest), limit))
+    if dry_run:
+        paths = [_meant(candidate) for candidate in found]
+        print_json({"rule": name, "would_start": paths}) if as_json else say(
+            "\n".join([*paths, f"{len(paths):,} runs"])
+        )
+        return
     if not yes and found:
         click.confirm(f"This would start {len(found):,} runs of rule {name!r}. Go on?", abort=True, err=True)
     states = Counter[str]()
@@ -260,6 +299,12 @@ def backfill(rule: str, since: timedelta | None, limit: int | None, yes: bool, a
     else:
         counted = ", ".join(f"{count:,} {state}" for state, count in states.items())
         say(f"{counted}; the app's timer sends what is queued." if found else "Nothing to start.")
+
+
+def _meant(candidate: plans.Candidate) -> str:
+    """Return the path of the file or folder that a candidate would start a run on."""
+    decision = candidate.decision
+    return decision.data_path.path if isinstance(decision, RetrainRequest) else decision.folder
 
 
 def _filled(candidate: plans.Candidate) -> str:

@@ -14,6 +14,7 @@ from functions.http import answer, body_as, problems, query_as
 from shared.app import app
 from shared.ledger.entries import State
 from shared.ledger.table import Only
+from shared.operate import pausing
 from shared.operate import redrive as operators
 from shared.operate import status as statuses
 from shared.operate import why as stories
@@ -43,6 +44,18 @@ class RedriveMany(msgspec.Struct, forbid_unknown_fields=True):
     limit: Annotated[int, Meta(ge=1, le=MOST)] = MOST
     dry_run: bool = False
     """Only say what it would be about."""
+
+
+class Resume(msgspec.Struct, forbid_unknown_fields=True):
+    """The body of a resume; it may be left out: all rules."""
+
+    rule: str | None = None
+
+
+class Pause(Resume):
+    """The body of a pause; it may be left out: all rules."""
+
+    reason: Annotated[str, Meta(max_length=1000)] = ""
 
 
 class Nothing(msgspec.Struct):
@@ -142,6 +155,36 @@ def redrive_many(req: func.HttpRequest) -> func.HttpResponse:
     if asked.dry_run:
         return answer({"redriven": [], "would": [entry.key for entry in entries]})
     return answer({"redriven": list(operators.redrive_many(made, entries))}, HTTPStatus.ACCEPTED)
+
+
+@blueprint.function_name("cancel")
+@blueprint.route(route="retrains/{key}/cancel", methods=["POST"])
+@problems
+def cancel(req: func.HttpRequest) -> func.HttpResponse:
+    """Ask the endpoint to end the run of a request."""
+    query_as(req, Nothing)
+    return answer(view(operators.cancel(app(), req.route_params["key"])), HTTPStatus.ACCEPTED)
+
+
+@blueprint.function_name("pause")
+@blueprint.route(route="pause", methods=["POST"])
+@problems
+def pause(req: func.HttpRequest) -> func.HttpResponse:
+    """Let a rule, or all of them, send nothing."""
+    query_as(req, Nothing)
+    asked = body_as(req, Pause) if req.get_body() else Pause()
+    return answer(pausing.pause(app(), asked.rule, asked.reason))
+
+
+@blueprint.function_name("resume")
+@blueprint.route(route="resume", methods=["POST"])
+@problems
+def resume(req: func.HttpRequest) -> func.HttpResponse:
+    """Let it go on."""
+    query_as(req, Nothing)
+    asked = body_as(req, Resume) if req.get_body() else Resume()
+    pausing.resume(app(), asked.rule)
+    return answer({"rule": asked.rule or "*", "paused": False})
 
 
 @blueprint.function_name("close")

@@ -11,7 +11,8 @@ from functools import cache
 import msgspec
 
 from shared.errors import BadRequestError, NotFoundError
-from shared.ledger.entries import Entry, history_key
+from shared.ledger.entries import NEVER, Entry, history_key
+from shared.ledger.pauses import ALL, Pause, rules_and_pauses
 from shared.ledger.table import Ledger, Only
 from shared.ledger.watch import watched_since
 from shared.pipelines.base import Endpoint, Limits
@@ -25,6 +26,7 @@ from shared.storage.accounts import container_client, table_client
 from shared.storage.datastores import Datastore
 
 _STARTED = time.monotonic()
+PAUSES_LAST = timedelta(seconds=15)  # so long after a pause something may still be sent
 
 
 @dataclass
@@ -39,6 +41,8 @@ class Memory:
     """When the runs of an endpoint's version were listed last."""
     knows_keys: dict[str, datetime] = field(default_factory=dict)
     """When it was learned last whether an endpoint gives keys back."""
+    pauses: tuple[datetime, dict[str, Pause]] = (NEVER, {})
+    """What is paused, and when that was read."""
     readable: set[str] = field(default_factory=set)
     """Endpoints that could be read the last time, and are not noted as unreadable."""
 
@@ -93,7 +97,21 @@ class App:
 
     def rule_names(self) -> list[str]:
         """Return the names of all rules that may have rows, those that retrain.toml no longer has among them."""
-        return list(dict.fromkeys([*self.settings.rule_names(), *self.ledger.rules()]))
+        ever, marks = rules_and_pauses(self.ledger)
+        self.memory.pauses = (self.ledger.now(), marks)
+        return list(dict.fromkeys([*self.settings.rule_names(), *ever]))
+
+    def paused(self, rule: str) -> str:
+        """Return why a rule sends nothing at present, since an operator paused it; empty: it does.
+
+        Read again after some seconds only, so that it costs an arrival nothing. Raises StorageError.
+        """
+        now = self.ledger.now()
+        if abs(now - self.memory.pauses[0]) > PAUSES_LAST:
+            self.memory.pauses = (now, rules_and_pauses(self.ledger)[1])
+        marks = self.memory.pauses[1]
+        mark = marks.get(ALL) or marks.get(rule)
+        return mark.told() if mark else ""
 
     def first_seen(self, rule: Rule) -> datetime:
         """Return since when the rule is watched, by the ledger; read once per process. Raises StorageError."""

@@ -39,7 +39,11 @@ def functions() -> dict[str, list[dict[str, Any]]]:
 
 
 HTTP = {
-    "retrain": ("retrain", "POST"),
+    "retrain": ("retrain", "POST", "OPTIONS"),
+    "why": ("why", "GET"),
+    "cancel": ("retrains/{key}/cancel", "POST"),
+    "pause": ("pause", "POST"),
+    "resume": ("resume", "POST"),
     "status": ("status", "GET"),
     "retrains": ("retrains", "GET"),
     "retrain_by_key": ("retrains/{key}", "GET"),
@@ -56,7 +60,7 @@ def test_exactly_these_functions(functions: dict[str, list[dict[str, Any]]]) -> 
 
 @pytest.mark.parametrize("name", HTTP)
 def test_http_functions_need_a_key_and_have_their_routes(functions: dict[str, list[dict[str, Any]]], name: str) -> None:
-    """Each takes one method, and answers."""
+    """Each takes its methods, and answers."""
     trigger, answer = functions[name]
     assert (trigger["route"], *trigger["methods"]) == HTTP[name]
     assert trigger["authLevel"].upper() == "FUNCTION"

@@ -438,6 +438,7 @@ def test_what_leaves_is_what_storage_receives(
         def received() -> int:
             return len(re.findall(r'" [1-5]\d\d ', log.read_text()))
 
+        app.paused("income-files")  # read once in some seconds, not by each arrival
         with counted(workspace, monkeypatch) as found:
             before = received()
             deliver(app, "training", "income/us/a.csv", Source.BLOB_EVENT)
@@ -574,7 +575,7 @@ def test_storage_that_fails_does_not_lose_the_page(
 
     with monkeypatch.context() as patch:
         patch.setattr(app.ledger, "enter", fails)
-        patch.setattr(app.ledger, "rules", fails)
+        patch.setattr(app.ledger, "probe", fails)
         tick(app)
     assert "503" in str(status.status(app)["search"][0]["fault"])
     tick(app)
@@ -758,6 +759,7 @@ def test_marker_with_thousands_of_folders_reads_its_own(
     workspace.upload("income/us/a.csv", "a\n1\n")
     deliver(marked, "training", "income/us/a.csv", Source.BLOB_EVENT)
     workspace.upload("income/us/_SUCCESS", "")
+    marked.memory.pauses = (marked.ledger.now(), {})  # read once in some seconds, not by each arrival
     with counted(workspace, monkeypatch) as found:
         deliver(marked, "training", "income/us/_SUCCESS", Source.BLOB_EVENT)
     # Properties, the folder's row changed and read, the listing, what completed it before, claim, record, forgotten.

@@ -29,6 +29,8 @@ def to_send(app: App, request: RetrainRequest) -> Row | Outcome:
     target = app.target_of(request)
     if isinstance(target, str):  # a rule that went while its folder was looked at
         return waiting(app, request, State.HELD, target, unsent=True)
+    if paused := app.paused(request.rule):
+        return queued(app, request, paused)
     for _ in range(TRIES):
         verdict = limits.verdict(app, request)
         if verdict.state != State.SENDING:

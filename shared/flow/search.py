@@ -141,7 +141,7 @@ class Finder:
         with ThreadPoolExecutor(THREADS, "search") as pool:
             failed = [wanted for wanted in pool.map(self._failing, found) if wanted]
         if failed:
-            self.app.ledger.rules()  # does storage answer at all? If not, the page has to wait
+            self.app.ledger.probe()  # does storage answer at all? If not, the page has to wait
             for wanted in failed:
                 with logged("not_entered", rule=wanted.rule, path=wanted.arrival.path):
                     self.enter(wanted)

@@ -57,6 +57,8 @@ def promptly(app: App, row: Row) -> Entry:
 
 def submit(app: App, entry: Entry, patient: bool = False, insist: bool = False) -> Answer:
     """Send the submission that a row announces, to where it says."""
+    if paused := app.paused(entry.rule):
+        return NotAccepted(reason=paused, blocked=False)
     target, sent_at = entry.target, entry.sent_at
     assert target is not None  # what says `sending` says where to
     assert sent_at is not None

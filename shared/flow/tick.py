@@ -35,6 +35,7 @@ def tick(app: App) -> None:
         again = rounds.go_round(app, works, within(ROUND))
     jobs = [Job(work) for work in [*again, *(work for work in works if work.state == State.DEFERRED)]]
     with logged("send"):
+        jobs = [job for job in jobs if not app.paused(job.work.rule)]
         send.send_all(app, [*jobs, *waiting(app, names)], within(SEND))
     with logged("folders"):
         found |= folders.look_round(app, within(FOLDERS))
@@ -64,7 +65,7 @@ def waiting(app: App, names: list[str]) -> list[Job]:
     jobs = list[Job]()
     for name in names:
         with logged("queue", rule=name):
-            jobs += head_of_queue(app, name)
+            jobs += head_of_queue(app, name) if not app.paused(name) else []
     return jobs
 
 

@@ -49,6 +49,9 @@ from shared.storage.accounts import storage_errors
 Operation = tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], dict[str, Any]]
 
 
+RULES = "rules|"  # partition of the names of all rules that ever were, and of what is paused
+
+
 class Entered(msgspec.Struct, frozen=True):
     """This worker has made the row, and no other acts for the key."""
 
@@ -288,11 +291,11 @@ class Ledger:
     def remember_rule(self, rule: str) -> None:
         """Keep that there are rows of this rule: they are brought to their end also when the rule is gone."""
         with self._errors("rules"), contextlib.suppress(TableTransactionError):  # it is there
-            self._transact([("create", {"PartitionKey": "rules|", "RowKey": rule})])
+            self._transact([("create", {"PartitionKey": RULES, "RowKey": rule})])
 
-    def rules(self) -> list[str]:
-        """Return the names of all rules that ever were."""
-        return [row["RowKey"] for row in self.rows("rules|", "", "~", "rules")]
+    def probe(self) -> None:
+        """Read something that need not be there: raises StorageError when the account does not answer."""
+        self.find(RULES, "?")
 
     # What the other modules of this room read and write with.
 

@@ -117,6 +117,22 @@ def close(app: App, key: str, reason: str = "") -> Entry:
     return closed
 
 
+def cancel(app: App, key: str) -> Entry:
+    """Ask the endpoint to end the run of an entry; the timer writes down when it has.
+
+    Raises NotFoundError; ConflictError without a live run; EndpointError when the endpoint does not do as asked.
+    """
+    row = found(app, key)
+    entry = row.entry
+    if not entry.is_open or not entry.run_id or entry.target is None:
+        told = "has no run" if not entry.run_id else f"came to its end already: it is {entry.state}"
+        raise ConflictError(f"{key} {told}. What was not sent is ended by close.")
+    app.endpoint(entry.target).cancel(entry.run_id)
+    log("cancel_asked", key=key, rule=entry.rule, run=entry.run_id)
+    app.memory.listed.pop(entry.target.pin, None)  # so that the next tick looks
+    return entry
+
+
 def found(app: App, key: str) -> Row:
     """Return the row of a key. Raises NotFoundError."""
     row = app.ledger.get(key, app.rule_names())

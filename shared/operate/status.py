@@ -72,6 +72,7 @@ def status(app: App) -> dict[str, Any]:
         "held": {name: len(found.held) for name, found in work.items() if found.held},
         "waiting": {"held": held[:MOST], "settling": sorted(settling, key=lambda one: one.since)[:MOST]},
         "settling": {name: len(found) for name, found in gathering.items() if found},
+        "paused": {name: mark.told() for name, mark in app.memory.pauses[1].items()},
         "blocked": blocked([one for found in work.values() for one in found.active]),
         "search": _searches(app),
         "blob_source": app.settings.blob_source,

@@ -166,6 +166,10 @@ class Endpoint(Protocol):
         """Read a run. Raises ReadError, with status 404 when there is none."""
         ...
 
+    def cancel(self, run_id: str) -> None:
+        """Ask that a run ends; it may take a while. Raises ReadError, with status 404 when there is none."""
+        ...
+
     def error_of(self, run_id: str) -> str:
         """Read why a run failed, as far as the service tells."""
         ...

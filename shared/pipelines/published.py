@@ -168,6 +168,10 @@ class PublishedEndpoint:
             raise EndpointError(f"Run {run_id}: the answer is no run.")
         return self._told(found)
 
+    def cancel(self, run_id: str) -> None:
+        """Ask that a run ends (DELETE PipelineRuns/{id}/Execution)."""
+        self._read("DELETE", self.address.api(f"PipelineRuns/{run_id}/Execution"))
+
     def error_of(self, run_id: str) -> str:
         """Read why a run failed, from run history (GET history runs/{id})."""
         return wire.history_run(self._read("GET", self.address.history(f"runs/{run_id}")).content).reason
@@ -239,7 +243,7 @@ class PublishedEndpoint:
         return run.told(self.address.studio_url(run.id))
 
     def _read(self, method: str, url: str, data: Any = None) -> requests.Response:
-        """Send a request that changes nothing. Raises EndpointError unless it is answered 200, or 404 to a search."""
+        """Send a request that starts nothing. Raises EndpointError unless it is answered 2xx, or 404 to a search."""
         for fresh in (False, True):
             if fresh:
                 self.tokens.forget()
@@ -254,7 +258,7 @@ class PublishedEndpoint:
                 raise ReadError(f"{method} {url}: {told}") from error
             if response.status_code != HTTPStatus.UNAUTHORIZED:
                 break
-        if response.status_code == HTTPStatus.OK or (data and response.status_code == HTTPStatus.NOT_FOUND):
+        if response.ok or (data and response.status_code == HTTPStatus.NOT_FOUND):
             return response
         raise ReadError(f"{method} {url}: {response.status_code} {wire.error(response)}", response.status_code)
 
