@@ -340,3 +340,25 @@ def test_any_names_come_through_as_json(listed: list[str]) -> None:
 def test_quotes_around_a_whole_line_only(line: str, name: str) -> None:
     """What stands at one end, or has nothing between, is part of the name."""
     assert names(f"{line}\nz.csv".encode(), FOLDER) == [f"{FOLDER}/{name}", f"{FOLDER}/z.csv"]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("\n\x00\xff", 2),
+        ('\n\n[1, "a.csv"]', 3),
+        ('\n{"path": null}', 2),
+        ("path,size\na.csv,1,2\n", 2),
+        ("path,size\na.csv\n", 2),
+    ],
+)
+def test_line_that_is_named_when_the_file_begins_with_blank_ones(text: str, line: int) -> None:
+    """Blank lines count; a row of a table has as many cells as its heading."""
+    with pytest.raises(ValueError, match=f"line {line}"):
+        names(text.encode("latin-1"), FOLDER)
+
+
+@pytest.mark.parametrize("other", ["uri", "name", "file"])
+def test_path_is_the_one_where_an_object_has_several_names(other: str) -> None:
+    """It leaves no doubt."""
+    assert names(f'{{"{other}": "b.csv", "path": "a.csv"}}'.encode(), FOLDER) == [f"{FOLDER}/a.csv"]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from shared.rules.arrival import Source
 from shared.rules.check import faults
-from shared.rules.decision import DataPath, Decision, RetrainRequest, Settling, Skip, again, key_of
+from shared.rules.decision import DataPath, Decision, RetrainRequest, Settling, Skip, again, key_of, once_of
+from shared.rules.fill import file_values, text_fault
 from shared.rules.folder import Content, folder_request
 from shared.rules.match import file_request, match
 from shared.rules.rule import DataPathParameter, FurtherDataPath, Rule, Settle
@@ -413,3 +414,71 @@ def test_no_name_makes_match_raise(name: str, shape: str, grain: Any, case_sensi
             content = Content(rule, decision.folder)
             content.add(one)
             assert folder_request(rule, decision.folder, rule.datastore, one.source, content)
+
+
+# Exact edges of what a request is made of
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"), [("a.csv", "a"), (".hidden", ".hidden"), ("plain", "plain"), ("a.", "a"), (".a.b", ".a")]
+)
+def test_stem_of_a_name(name: str, stem: str) -> None:
+    """What is in front of the last dot; a name without one, or with nothing in front, whole."""
+    assert file_values(arrival(f"income/{name}"))["stem"] == stem
+
+
+@pytest.mark.parametrize(("where", "longest"), [("tags.a", 1000), ("description", 5000)], ids=["tag", "description"])
+def test_longest_text_that_the_service_takes(where: str, longest: int) -> None:
+    """Exactly so long is taken."""
+    assert text_fault(where, "x" * longest) is None
+    assert text_fault(where, "x" * (longest + 1)) is not None
+    assert text_fault("data_paths.x", "../x") is not None
+    assert text_fault("data_paths.x", "a/x") is None
+
+
+@pytest.mark.parametrize(
+    ("identity", "md5", "known"), [("etag", "ab", False), ("content", "", False), ("content", "ab", True)]
+)
+def test_content_by_which_a_request_is_known(identity: Any, md5: str, known: bool) -> None:
+    """Where the rule goes by content and the blob has a hash: for each attempt another, whatever the ETag is."""
+    made = msgspec.structs.replace(RULE, identity=identity)
+    first, second = (
+        decision
+        for etag in ("1", "2")
+        for decision in match([made], arrival(etag=etag, content_md5=md5), {})
+        if isinstance(decision, RetrainRequest)
+    )
+    assert (first.content != "", first.content == second.content) == (known, True)
+    assert first.key != second.key
+    assert first.attempt == 1
+    assert (again(first, 2).content != "") is known
+    assert again(first, 2).content != first.content or not known
+    assert len(first.content) in (0, 32)
+    assert len(once_of("r", "k")) == 32
+
+
+@pytest.mark.parametrize(
+    ("grain", "path"), [("file", "income/us/a.csv"), ("folder", "income/us"), ("manifest", "_retrain/income-files/")]
+)
+def test_what_each_grain_hands_over(grain: Any, path: str) -> None:
+    """The file, the folder, or a list that the app writes."""
+    settle = None if grain == "file" else Settle(marker="_SUCCESS")
+    data_path = DataPathParameter(parameter="input_data", grain=grain, assignment="dataset")
+    made = msgspec.structs.replace(RULE, data_path=data_path, settle=settle)
+    if grain == "file":
+        [decision] = match([made], arrival(), {})
+    else:
+        content = Content(made, "income/us")
+        content.add(arrival())
+        decision = folder_request(made, "income/us", "training", Source.SEARCH, content)
+    assert isinstance(decision, RetrainRequest)
+    assert decision.data_path.path.startswith(path)
+    assert decision.data_path.path.endswith(".jsonl") is (grain == "manifest")
+
+
+@pytest.mark.parametrize(("assignment", "starts"), [("data_path", True), ("dataset", True), ("string", False)])
+def test_path_that_no_plain_parameter_takes(assignment: Any, starts: bool) -> None:
+    """A line separator in a name is no matter to a data path."""
+    data_path = DataPathParameter(parameter="input_data", assignment=assignment)
+    [decision] = match([msgspec.structs.replace(RULE, data_path=data_path)], arrival("income/a\u2028b.csv"), {})
+    assert isinstance(decision, RetrainRequest) is starts
