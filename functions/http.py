@@ -41,6 +41,11 @@ STATUS: dict[type[RetrainError], HTTPStatus] = {
     RetrainError: HTTPStatus.INTERNAL_SERVER_ERROR,
 }
 
+
+class Nothing(msgspec.Struct):
+    """The query of a route that takes none."""
+
+
 Handler = Callable[[func.HttpRequest], func.HttpResponse]
 
 

@@ -10,7 +10,7 @@ import azure.functions as func
 import msgspec
 from msgspec import Meta
 
-from functions.http import answer, body_as, problems, query_as
+from functions.http import Nothing, answer, body_as, problems, query_as
 from shared.app import app
 from shared.ledger.entries import State
 from shared.ledger.table import Only
@@ -56,10 +56,6 @@ class Pause(Resume):
     """The body of a pause; it may be left out: all rules."""
 
     reason: Annotated[str, Meta(max_length=1000)] = ""
-
-
-class Nothing(msgspec.Struct):
-    """The query of a route that takes none."""
 
 
 class Retrains(msgspec.Struct):

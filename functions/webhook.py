@@ -8,7 +8,7 @@ from typing import Any, Literal
 import azure.functions as func
 import msgspec
 
-from functions.http import LARGEST_BODY, LARGEST_EVENTS, answer, json_of, problem, problems, query_as, typed
+from functions.http import LARGEST_BODY, LARGEST_EVENTS, Nothing, answer, json_of, problem, problems, query_as, typed
 from shared.app import app
 from shared.flow.outcome import Outcome
 from shared.operate.calls import Call, request
@@ -72,10 +72,6 @@ def _events(req: func.HttpRequest, headers: dict[str, str], body: Any) -> func.H
     if (wanted := events.validation_of(told)) is not None:
         return answer(confirm(*wanted))
     return answer({"events": [_told(outcomes) for outcomes in deliver(made, told)]})
-
-
-class Nothing(msgspec.Struct):
-    """The query of a delivery: none."""
 
 
 def _told(outcomes: list[Outcome]) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from shared.rules.match import match
 from shared.rules.rule import Rule
 
 Sender = Callable[[App, Row], Entry]
-"""Sends a row that says `sending`: `send.at_once`, or `send.promptly` for callers who must be answered soon."""
+"""Sends a row that says `sending`: `send.at_once`, or `send.promptly()` for callers who must be answered soon."""
 
 
 def arrive(app: App, datastore: str, path: str, source: Source) -> list[Outcome]:

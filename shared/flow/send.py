@@ -9,8 +9,9 @@ Never sends a row that does not say `sending` first, and never decides whether s
 
 import logging
 import random
+import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -43,21 +44,27 @@ def at_once(app: App, row: Row, insist: bool = False) -> Entry:
     return record(app, row, submit(app, row.entry, patient=True, insist=insist))
 
 
-def promptly(app: App, row: Row) -> Entry:
-    """Send a row, but return it after `PROMPT_S` at the latest, as it is then: the sending goes on beside it.
+def promptly() -> Callable[[App, Row], Entry]:
+    """Return what sends rows like `at_once`, but gives all of them back within `PROMPT_S` from now, as they are then.
 
-    For callers who must be answered soon. Whatever ends this process meanwhile leaves a row that says `sending`.
+    For callers who must be answered soon: the sending goes on beside it. Whatever ends this process meanwhile leaves a
+    row that says `sending`.
     """
-    sending = _BESIDE.submit(at_once, app, row)
-    try:
-        return sending.result(PROMPT_S)
-    except TimeoutError:
-        return row.entry
+    deadline = time.monotonic() + PROMPT_S
+
+    def send(app: App, row: Row) -> Entry:
+        sending = _BESIDE.submit(at_once, app, row)
+        try:
+            return sending.result(max(deadline - time.monotonic(), 0))
+        except TimeoutError:
+            return row.entry
+
+    return send
 
 
 def submit(app: App, entry: Entry, patient: bool = False, insist: bool = False) -> Answer:
     """Send the submission that a row announces, to where it says."""
-    if paused := app.paused(entry.rule):
+    if paused := app.known_pause(entry.rule):
         return NotAccepted(reason=paused, blocked=False)
     target, sent_at = entry.target, entry.sent_at
     assert target is not None  # what says `sending` says where to

@@ -47,9 +47,10 @@ def request(app: App, call: Call, once: str = "") -> list[Outcome]:
     rules, datastore = addressed(app, call)
     arrival = looked_at(app, call.path, datastore)
     decisions = decided(rules, arrival, call)
+    sender = send.promptly()
     if call.force:
-        return [_forced(app, decision, arrival, once) for decision in decisions]
-    outcomes = arrive.act(app, decisions, arrival, send.promptly)
+        return [_forced(app, decision, arrival, once, sender) for decision in decisions]
+    outcomes = arrive.act(app, decisions, arrival, sender)
     return [answerable(app, outcome, call) for outcome in outcomes]
 
 
@@ -99,11 +100,11 @@ def addressed(app: App, call: Call) -> tuple[list[Rule], str]:
     return rules, datastore
 
 
-def _forced(app: App, decision: Decision, arrival: Arrival, once: str) -> Outcome:
+def _forced(app: App, decision: Decision, arrival: Arrival, once: str, sender: arrive.Sender) -> Outcome:
     """Start the first attempt that nobody has: a person wants the same data trained again."""
     if not isinstance(decision, RetrainRequest):
         return arrive.carry_out(app, decision, arrival)
-    outcome = start_again(app, decision, 1, once, send.promptly)
+    outcome = start_again(app, decision, 1, once, sender)
     row = app.ledger.get(outcome.key, [outcome.rule]) if outcome.duplicate else None
     if row is None:
         return outcome

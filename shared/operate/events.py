@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from shared.app import App
 from shared.errors import BadRequestError, NotFoundError, RetrainError, StorageError
 from shared.flow import send
-from shared.flow.arrive import act, since_of_rules, skipped
+from shared.flow.arrive import Sender, act, since_of_rules, skipped
 from shared.flow.outcome import Outcome
 from shared.flow.poison import give_up
 from shared.ledger.watch import ask_for_everything
@@ -26,8 +26,9 @@ THREADS = 8  # events of one delivery at a time
 
 def deliver(app: App, events: list[Event]) -> list[list[Outcome]]:
     """Act on each event; return its outcomes. Raises StorageError when one has neither row nor skip: deliver again."""
+    sender = send.promptly()
     with ThreadPoolExecutor(THREADS, "events") as pool:
-        done = list(pool.map(lambda event: _tried(lambda: act_on(app, event)), events))
+        done = list(pool.map(lambda event: _tried(lambda: act_on(app, event, sender)), events))
     for outcomes in done:
         if isinstance(outcomes, RetrainError):
             raise outcomes
@@ -42,7 +43,7 @@ def _tried[T](what: Callable[[], T]) -> T | RetrainError:
         return error
 
 
-def act_on(app: App, event: Event) -> list[Outcome]:
+def act_on(app: App, event: Event, sender: Sender) -> list[Outcome]:
     """Act on one event. Raises StorageError."""
     try:
         told = announced(event)
@@ -56,7 +57,7 @@ def act_on(app: App, event: Event) -> list[Outcome]:
         return [skipped(Skip(reason=f"no datastore of retrain.toml is {place}"), "", told.at.path)]
     if told.grain == "directory":
         return [_directory(app, datastore, told.at.path) for datastore in datastores]
-    return [outcome for datastore in datastores for outcome in _blob(app, datastore, told)]
+    return [outcome for datastore in datastores for outcome in _blob(app, datastore, told, sender)]
 
 
 def registered_at(app: App, at: Location) -> list[str]:
@@ -72,7 +73,7 @@ def _directory(app: App, datastore: str, path: str) -> Outcome:
     return skipped(Skip(reason="a directory: what is in it is found by the search, at the next tick"), datastore, path)
 
 
-def _blob(app: App, datastore: str, told: Announced) -> list[Outcome]:
+def _blob(app: App, datastore: str, told: Announced, sender: Sender) -> list[Outcome]:
     path, source, rules = told.at.path, Source.BLOB_EVENT, app.settings.rules
     if told.early and not any(is_announcer(rule, path) for rule in rules if rule.datastore == datastore):
         return [skipped(Skip(reason="it was created, and its data is still to come"), datastore, path)]
@@ -83,7 +84,7 @@ def _blob(app: App, datastore: str, told: Announced) -> list[Outcome]:
     outcomes = list[Outcome]()
     for decision in match(rules, arrival, since_of_rules(app, source)):
         try:
-            outcomes += act(app, [decision], arrival, send.promptly)
+            outcomes += act(app, [decision], arrival, sender)
         except StorageError:
             raise
         except RetrainError as error:  # it would come to the same the next time: told by a `dead` row
