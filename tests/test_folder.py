@@ -268,3 +268,79 @@ def test_size_between_its_bounds(size: int, takes: bool) -> None:
     """Both bounds count as within."""
     made = changed(min_bytes=100, max_bytes=200)
     assert isinstance(taken(made, arrival(size=size, metadata={})), dict) is takes
+
+
+# Exact edges
+
+
+def by(identity: Any, **changes: Any) -> Rule:
+    """Return a rule for folders that knows content by ETag or by hash."""
+    data_path = DataPathParameter(parameter="input_data", grain="folder")
+    values = {"path": "in/*/*.csv", "data_path": data_path, "settle": Settle(marker="m", manifest="l"), **changes}
+    return changed(identity=identity, **values)
+
+
+def request_of(made: Rule, *blobs: Arrival) -> RetrainRequest:
+    """Return what a folder of these blobs starts."""
+    found = Content(made, "in/us")
+    for blob in blobs:
+        found.add(blob)
+    decision = folder_request(made, "in/us", "training", Source.SEARCH, found)
+    assert isinstance(decision, RetrainRequest)
+    return decision
+
+
+@pytest.mark.parametrize(("identity", "same"), [("etag", False), ("content", True)])
+def test_folder_whose_files_have_other_etags_and_the_same_hashes(identity: Any, same: bool) -> None:
+    """By content it is the same folder; by ETag it has no identity beside its key, which is another one."""
+    made = by(identity)
+    one, two = (
+        request_of(
+            made, *(arrival(f"in/us/{name}.csv", etag=f"{name}{turn}", content_md5=f"aa{name}") for name in "ab")
+        )
+        for turn in "12"
+    )
+    assert one.arrival.etag != two.arrival.etag
+    assert (one.content != "", one.content == two.content) == (same, True)
+    other = request_of(made, arrival("in/us/a.csv", content_md5="bb"), arrival("in/us/b.csv", content_md5="aab"))
+    assert other.content != one.content or not same
+
+
+@pytest.mark.parametrize("identity", ["etag", "content"])
+def test_list_of_files_tells_their_etags_whatever_they_are_known_by(identity: Any) -> None:
+    """The list is about versions."""
+    found = Content(by(identity), "in/us")
+    found.add(arrival("in/us/a.csv", etag="e1", size=7, content_md5="aa"))
+    assert found.lines() == b'{"path":"in/us/a.csv","size":7,"etag":"e1"}\n'
+    assert found.digest() == found.digest()
+
+
+@pytest.mark.parametrize("datastore", ["a", "zzz"])
+@pytest.mark.parametrize("path", ["in/us/a.csv", "in/us/m"])
+def test_blob_of_another_datastore_is_not_in_the_folder(datastore: str, path: str) -> None:
+    """Neither data nor a marker, whatever it is called."""
+    found = Content(by("etag"), "in/us")
+    found.add(arrival(path, datastore=datastore))
+    found.add(arrival("elsewhere/a.csv"))
+    assert (found.files, found.marker, found.absent([path])) == (0, None, [path])
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2], [2, 1, 0], [1, 2, 0]])
+def test_captures_are_of_the_first_file_by_name(order: list[int]) -> None:
+    """In whatever order the files come."""
+    made = by("etag", path="in/us/{n:int}.csv")
+    found = Content(made, "in/us")
+    for number in order:
+        found.add(arrival(f"in/us/{number}.csv"))
+    assert (found.first, found.captures) == ("in/us/0.csv", {"n": 0})
+
+
+def test_newest_marker_counts_and_the_first_of_two_as_new() -> None:
+    """Where the case of its name does not count there may be two; a manifest is none."""
+    made = by("etag", case_sensitive=False, settle=Settle(marker="m", manifest="a"))
+    found = Content(made, "in/us")
+    for name, second in (("m", 1), ("M", 1), ("A", 9), ("a", 3)):
+        found.add(arrival(f"in/us/{name}", last_modified=WRITTEN + timedelta(seconds=second)))
+    assert found.marker is not None
+    assert found.manifest is not None
+    assert (found.marker.path, found.manifest.path) == ("in/us/m", "in/us/A")
