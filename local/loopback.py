@@ -4,37 +4,58 @@ A page of another site that is open in a browser here can reach loopback, too: b
 here (DNS rebinding), or by a request across sites. Both are refused. Never gives leave to other origins (CORS).
 """
 
+import logging
 import re
 
 from starlette.datastructures import Headers
 from starlette.middleware import Middleware
-from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-NAMES = ["127.0.0.1", "localhost"]
-_OURS = re.compile(r"https?://(127\.0\.0\.1|localhost)(:[0-9]+)?")
+from local.printable import printable
+
+log = logging.getLogger("loopback")
+
+_NAMES = r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{0,5})?"
+_HOST = re.compile(_NAMES, re.IGNORECASE | re.ASCII)
+_ORIGIN = re.compile(f"https?://{_NAMES}", re.IGNORECASE | re.ASCII)
 _READS = ("GET", "HEAD", "OPTIONS")
 
 
-class SameSite:
-    """Refuses what a page of another site sends, reads aside: their answers no such page can see."""
+class OnlyFromHere:
+    """Answers 403 to requests for another host, and to those that a page of another site sends.
+
+    Reads (GET, HEAD, OPTIONS) of such a page are answered: it does not get to see the answer.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 403, or hand over."""
-        if scope["type"] == "http" and scope["method"] not in _READS:
-            headers = Headers(scope=scope)
-            origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-            if (origin is not None and not _OURS.fullmatch(origin)) or site == "cross-site":
-                refusal = PlainTextResponse("Refused: this comes from a page of another site.\n", status_code=403)
-                await refusal(scope, receive, send)
-                return
+        """Refuse, or hand over."""
+        if scope["type"] == "http" and (problem := _problem(scope["method"], Headers(scope=scope))):
+            log.warning("refused %s %s: %s", scope["method"], scope["path"], problem)
+            await PlainTextResponse(f"Refused: {problem}.\n", status_code=403)(scope, receive, send)
+            return
         await self.app(scope, receive, send)
 
 
+def _problem(method: str, headers: Headers) -> str:
+    """Return what is wrong with a request's headers; empty: nothing."""
+    hosts = headers.getlist("host")
+    if len(hosts) != 1 or not _HOST.fullmatch(hosts[0]):
+        named = printable(", ".join(hosts)) or "missing"
+        return f"the header Host is {named}; expected 127.0.0.1, localhost or [::1]"
+    if method in _READS:
+        return ""
+    for origin in headers.getlist("origin"):
+        if not _ORIGIN.fullmatch(origin):
+            return f"the header Origin is {printable(origin) or 'empty'}; a page of another site may send nothing here"
+    if "cross-site" in [site.strip().lower() for site in headers.getlist("sec-fetch-site")]:
+        return "the header Sec-Fetch-Site is cross-site; a page of another site may send nothing here"
+    return ""
+
+
 def guards() -> list[Middleware]:
-    """Return both guards."""
-    return [Middleware(TrustedHostMiddleware, allowed_hosts=NAMES, www_redirect=False), Middleware(SameSite)]
+    """Return what every local server has in front."""
+    return [Middleware(OnlyFromHere)]

@@ -195,4 +195,4 @@ def test_reset(workspace: LocalWorkspace) -> None:
 def test_page_of_another_site(workspace: LocalWorkspace) -> None:
     """A foreign host name, as a rebound one would be, reaches nothing."""
     headers = {"Host": "evil.example"}
-    assert requests.post(f"{workspace.base_url}/_control/reset", headers=headers, timeout=9).status_code == 400
+    assert requests.post(f"{workspace.base_url}/_control/reset", headers=headers, timeout=9).status_code == 403
