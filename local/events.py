@@ -40,7 +40,7 @@ import httpx
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import BlobProperties, BlobServiceClient, BlobType
 
-from local.printable import in_one_line
+from local.printable import handler
 
 log = logging.getLogger("events")
 
@@ -505,9 +505,7 @@ def main(
     dead_letter: str | None,
 ) -> None:
     """Deliver until SIGTERM or Ctrl-C; exit code 1 when the webhook fails the handshake."""
-    handler = logging.StreamHandler()
-    handler.addFilter(in_one_line)
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s", handlers=[handler])
+    logging.basicConfig(level=logging.WARNING, handlers=[handler("%(levelname)s %(message)s")])
     log.setLevel(logging.INFO)
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -3,6 +3,7 @@
 Never listens on another interface: the controls ask no one who they are.
 """
 
+import logging
 import socket
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from local.printable import handler
 from local.workspace.app import create_app
 from local.workspace.faults import HANG_UP
 
@@ -64,7 +66,8 @@ def serve(listener: socket.socket, storage: str, identity_header: str | None = N
     """Serve until SIGTERM or Ctrl-C."""
     base_url = f"http://{HOST}:{listener.getsockname()[1]}"
     app = create_app(storage, base_url, identity_header=identity_header, keep=keep)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler("%(levelname)s %(name)s: %(message)s")])
     config = uvicorn.Config(
-        app, http=_Protocol, ws="none", log_level="warning", access_log=False, timeout_graceful_shutdown=1
+        app, http=_Protocol, ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=1
     )
     Server(config, f"workspace ready {base_url}").run(sockets=[listener])
