@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from importlib.metadata import version
 from typing import Any
 
+from azure.core.exceptions import HttpResponseError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -18,8 +19,13 @@ from local.host.bindings import BlobTrigger, HttpTrigger, QueueTrigger, TimerTri
 from local.host.triggers.blob import BlobTriggers
 from local.host.triggers.queue import QueueFunction
 from local.host.triggers.timer import TimerFunction
+from local.printable import printable
 
 log = logging.getLogger("host.admin")
+
+_REFUSALS = (400, 413, 414)  # of storage, for a name or a message that cannot be
+_SHOWN = 200  # characters of what was given
+_LONGEST_PATH = 63 + 1 + 1024  # characters of a container's name and a blob's
 
 
 class Admin:
@@ -74,12 +80,15 @@ class Admin:
         if trigger is None:
             return _problem(404, "no such function")
         try:
-            content = json.loads(await request.body() or b"{}")
-            given = content.get("input") or ""
-        except (ValueError, AttributeError, RecursionError):
-            return _problem(400, 'the body is no JSON object; expected {"input": "text"}')
-        if not isinstance(given, str):
-            return _problem(400, f'"input" is a JSON {type(given).__name__}; expected text')
+            return await self._run_with(trigger, _input(await request.body()))
+        except ValueError as error:
+            return _problem(400, str(error))
+        except HttpResponseError as error:
+            if error.status_code not in _REFUSALS:
+                raise
+            return _problem(400, f'storage refuses "input": {error.reason}')
+
+    async def _run_with(self, trigger: Trigger, given: str) -> Response:
         match trigger:
             case BlobTrigger():
                 return await self._run_blob(trigger, given)
@@ -97,12 +106,34 @@ class Admin:
         assert self._blobs is not None, "an app with a blob trigger has this"
         container, _, blob = given.partition("/")
         if not container or not blob:
-            return _problem(400, f'"input" is {given!r}; expected container/blob')
+            return _problem(400, f'"input" is {given[:_SHOWN]!r}; expected container/blob')
+        if len(given) > _LONGEST_PATH:
+            return _problem(
+                400, f'"input" has {len(given):,} characters; no blob\'s path has more than {_LONGEST_PATH:,}'
+            )
         found = await self._blobs.find(trigger, container, blob)
         if found is None:
-            return _problem(404, f"there is no blob {given}")
+            return _problem(404, f"there is no blob {given[:_SHOWN]}")
         await self._blobs.enqueue(trigger, found)
         return Response(status_code=202)
+
+
+def _input(body: bytes) -> str:
+    """Read the body of a call. Raises ValueError when it is no object with a text as its input."""
+    try:
+        content = json.loads(body or b"{}")
+    except (ValueError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise ValueError('the body is no JSON object; expected {"input": "text"}')
+    given = content.get("input") or ""
+    if not isinstance(given, str):
+        raise ValueError(f'"input" is a JSON {type(given).__name__}; expected text')
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        raise ValueError('"input" has half a surrogate pair; expected text') from None
+    return given
 
 
 def _described(trigger: Trigger) -> dict[str, Any]:
@@ -111,4 +142,4 @@ def _described(trigger: Trigger) -> dict[str, Any]:
 
 def _problem(status: int, text: str) -> Response:
     log.warning("admin request refused: %s", text)
-    return PlainTextResponse(text, status_code=status)
+    return PlainTextResponse(printable(text), status_code=status)

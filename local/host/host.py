@@ -15,6 +15,8 @@ import time
 from collections.abc import Callable, Coroutine
 
 from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
 from starlette.routing import Route
 
 from local.host import bindings, settings
@@ -135,7 +137,7 @@ class Host:
     async def _serve(
         self, routes: list[Route], listening: socket.socket, url: str, ready: Callable[[str], None]
     ) -> None:
-        app = Starlette(routes=routes, middleware=guards())
+        app = Starlette(routes=routes, middleware=guards(), exception_handlers={ClientDisconnect: _gone})
         app.router.redirect_slashes = False
         server = Server(app, listening, GRACE_S)
         serving = asyncio.create_task(server.run_until_told())
@@ -170,6 +172,12 @@ class Host:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: loop.call_soon_threadsafe(self._stop.set))
+
+
+async def _gone(request: Request, _error: Exception) -> Response:
+    """Say that a caller hung up before it had sent its request; the answer reaches nobody."""
+    log.info("%s %s: the caller hung up", request.method, request.url.path)
+    return Response(status_code=400)
 
 
 def _by_name(triggers: list[Trigger]) -> dict[str, Trigger]:

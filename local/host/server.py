@@ -24,6 +24,7 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 app,
+                ws="none",
                 log_config=None,
                 access_log=False,
                 lifespan="off",

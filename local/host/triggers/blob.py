@@ -27,6 +27,7 @@ from local.host.worker import FunctionFailedError, Worker
 log = logging.getLogger("host.blob")
 
 POISON_QUEUE = "webjobs-blobtrigger-poison"
+LONGEST_MESSAGE = 65_536  # bytes, of any queue
 _ID_PREFIX = "Host.Functions."
 
 
@@ -62,18 +63,13 @@ class BlobTriggers:
         client = await self._queues.create(self._host_account, self._queue)
         return Listener(self._queues, self._storage, keeper, client, rules, self._handle, self._poison)
 
-    async def enqueue(self, trigger: BlobTrigger, version: BlobVersion) -> None:
-        """Put the platform's message for this version; once this returns, a crash cannot lose it."""
-        message = {
-            "Type": "BlobTrigger",
-            "FunctionId": _ID_PREFIX + trigger.function.name,
-            "BlobType": version.kind,
-            "ContainerName": version.container,
-            "BlobName": version.blob,
-            "ETag": version.etag,
-        }
-        encoded = base64.b64encode(json.dumps(message, ensure_ascii=False).encode()).decode()
-        await self._queues.put(self._host_account, self._queue, encoded)
+    async def enqueue(self, trigger: BlobTrigger, *versions: BlobVersion) -> None:
+        """Put the platform's message for each version; once this returns, a crash cannot lose it.
+
+        Raises ValueError, and puts none, when a message would be longer than a queue takes.
+        """
+        for message in [_message(trigger, version) for version in versions]:
+            await self._queues.put(self._host_account, self._queue, message)
 
     async def find(self, trigger: BlobTrigger, container: str, blob: str) -> BlobVersion | None:
         """Return the current version of a blob, None when there is no such blob."""
@@ -126,6 +122,22 @@ class BlobTriggers:
         except (ValueError, KeyError):
             trigger = None
         return (self._storage.account(trigger.connection) if trigger else self._host_account), POISON_QUEUE
+
+
+def _message(trigger: BlobTrigger, version: BlobVersion) -> str:
+    """Return the platform's message for a version. Raises ValueError when it is longer than a queue takes."""
+    message = {
+        "Type": "BlobTrigger",
+        "FunctionId": _ID_PREFIX + trigger.function.name,
+        "BlobType": version.kind,
+        "ContainerName": version.container,
+        "BlobName": version.blob,
+        "ETag": version.etag,
+    }
+    encoded = base64.b64encode(json.dumps(message, ensure_ascii=False).encode()).decode()
+    if len(encoded) > LONGEST_MESSAGE:
+        raise ValueError(f"its message has {len(encoded):,} bytes; a queue takes {LONGEST_MESSAGE:,}")
+    return encoded
 
 
 def quoted(etag: str) -> str:

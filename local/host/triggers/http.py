@@ -3,10 +3,11 @@
 No key is ever asked for: as with Core Tools, the authorisation level counts in Azure only.
 """
 
+import logging
 import re
 from collections.abc import Iterable, Mapping
 from email.utils import formatdate
-from http.cookies import SimpleCookie
+from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from starlette.convertors import Convertor, register_url_convertor
@@ -20,6 +21,8 @@ from local.host.errors import SettingsError
 from local.host.messages import Message, http
 from local.host.worker import Worker
 
+log = logging.getLogger("host.http")
+
 # Route constraints by their expressions; values stay text, as functions get them. Others are refused at the start.
 _GUID = r"\{?[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}\}?"
 _CONSTRAINTS = {
@@ -31,9 +34,12 @@ _CONSTRAINTS = {
     "decimal": r"[+-]?[0-9]+(?:\.[0-9]+)?",
     "double": r"[+-]?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?",
     "text": r"[^/]+",
-    "rest": r".*",
+    "rest": r"[\s\S]*",
 }
 _PARAMETER = re.compile(r"\{(?P<rest>\*{0,2})(?P<name>[A-Za-z_]\w*)(?::(?P<constraint>[a-z]+))?(?P<optional>\??)\}")
+_BODILESS = (204, 205, 304)
+_HEADER = re.compile(rb"[-!#$%&'*+.^_`|~0-9A-Za-z]+")
+_CONTROL = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "TRACE")
 
 
@@ -57,7 +63,7 @@ class _Route(Route):
     def __init__(self, path: str, endpoint: Any, methods: Iterable[str], body_limit: int) -> None:
         super().__init__(path, endpoint, max_body_size=body_limit)
         self.methods = set(methods)
-        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + "/?$", re.IGNORECASE)
+        self.path_regex = re.compile(self.path_regex.pattern.removesuffix("$") + r"/?\Z", re.IGNORECASE)
 
 
 def routes(triggers: Iterable[HttpTrigger], worker: Worker, prefix: str, body_limit: int) -> list[Route]:
@@ -126,7 +132,13 @@ def _endpoint(trigger: HttpTrigger, worker: Worker) -> Any:
             reason=f"{request.method} {request.url.path}",
             trace_parent=request.headers.get("traceparent", ""),
         )
-        return _response(outcome.value) if outcome.ok else Response(status_code=500)
+        if not outcome.ok:
+            return Response(status_code=500)
+        try:
+            return _checked(_response(outcome.value), request.method)
+        except (ValueError, CookieError) as error:
+            log.error("%s gave what is no answer over HTTP: %s", trigger.function.name, error)  # noqa: TRY400
+            return Response(status_code=500)
 
     return endpoint
 
@@ -153,6 +165,20 @@ def _response(value: Message | None) -> Response:
     response = Response(_content(answer.body), status_code=int(answer.status_code), headers=headers)
     for cookie in answer.cookies or ():
         response.raw_headers.append((b"set-cookie", _cookie(cookie).encode("latin-1")))
+    return response
+
+
+def _checked(response: Response, method: str) -> Response:
+    """Return an answer that can be sent. Raises ValueError saying what keeps it from that."""
+    if not 200 <= response.status_code <= 599:
+        raise ValueError(f"the status is {response.status_code}; expected 200 to 599")
+    if response.status_code in _BODILESS:
+        response.body = b""
+    for name, value in response.raw_headers:
+        if not _HEADER.fullmatch(name) or _CONTROL.search(value):
+            raise ValueError(f"the header {name!r} is {value!r}")
+        if name == b"content-length" and value != b"%d" % len(response.body) and method != "HEAD":
+            raise ValueError(f"Content-Length is {value!r}; the body has {len(response.body):,} bytes")
     return response
 
 

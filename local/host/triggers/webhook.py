@@ -15,11 +15,12 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from local.host.triggers.blob import BlobTriggers, BlobVersion, quoted
+from local.printable import printable
 
 log = logging.getLogger("host.webhook")
 
 PATH = "/runtime/webhooks/blobs"
-LONGEST = 12_000  # characters of a URL: a name of 1,024, each escaped as nine; a queue takes messages of 64 KiB
+LONGEST = 12_000  # characters of a URL: a name of 1,024, each escaped as nine
 
 
 def route(blobs: BlobTriggers) -> Route:
@@ -34,46 +35,78 @@ def route(blobs: BlobTriggers) -> Route:
         if kind not in ("subscriptionvalidation", "notification"):
             return _refuse(f"the header aeg-event-type is {kind!r}; expected SubscriptionValidation or Notification")
         try:
-            content = json.loads(await request.body())
-            events = content if isinstance(content, list) else [content]
+            events = _events(await request.body())
             if kind == "subscriptionvalidation":
-                code = events[0]["data"]["validationCode"]
-                log.info("Event Grid handshake for %s", request.query_params.get("functionName"))
-                return JSONResponse({"validationResponse": code})
-            versions = [parse(event) for event in events]
-        except RecursionError:
-            return _refuse("not a blob event of Event Grid: its JSON is nested too deep")
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            return _refuse(f"not a blob event of Event Grid: {error!r}")
-        return await _notify(blobs, request.query_params.get("functionName", ""), versions)
+                return _handshake(_function_id(request), events)
+            await _notify(blobs, _function_id(request), [parse(event) for event in events])
+        except ValueError as error:
+            return _refuse(f"not a blob event of Event Grid: {error}")
+        return Response(status_code=202)
 
     return Route(PATH, webhook, methods=["POST", "OPTIONS"])
 
 
-async def _notify(blobs: BlobTriggers, function_id: str, versions: list[BlobVersion]) -> Response:
-    trigger = blobs.by_id.get(function_id)
-    if trigger is None:
+def _function_id(request: Request) -> str:
+    """Return whom the events are for, read as the platform does: the name in any case, several values by commas."""
+    return ",".join(value for name, value in request.query_params.multi_items() if name.lower() == "functionname")
+
+
+def _events(body: bytes) -> list[Any]:
+    """Read a body: events, or one. Raises ValueError when it is no JSON."""
+    try:
+        content = json.loads(body)
+    except RecursionError:
+        raise ValueError("its JSON is nested too deep") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"the body is no JSON: {error}") from error
+    except ValueError:
+        raise ValueError("a number of its JSON has too many digits") from None
+    return content if isinstance(content, list) else [content]
+
+
+def _handshake(function_id: str, events: list[Any]) -> Response:
+    """Give the code back. Raises ValueError when there is none."""
+    code = _text(_data(events[0]), "validationCode") if events else ""
+    if not code:
+        raise ValueError("data.validationCode is missing")
+    log.info("Event Grid handshake for %s", function_id)
+    return JSONResponse({"validationResponse": code})
+
+
+async def _notify(blobs: BlobTriggers, function_id: str, versions: list[BlobVersion]) -> None:
+    """Queue the events; those for a function that the app does not have are lost. Raises ValueError as `enqueue`."""
+    if trigger := blobs.by_id.get(function_id):
+        await blobs.enqueue(trigger, *versions)
+    else:
         log.debug("%d events for %r dropped: the app has no such blob function", len(versions), function_id)
-        return Response(status_code=202)
-    for version in versions:
-        await blobs.enqueue(trigger, version)
-    return Response(status_code=202)
 
 
 def parse(event: Any) -> BlobVersion:
-    """Read an event of either schema. Raises ValueError, KeyError or TypeError when it is no blob event."""
+    """Read an event of either schema. Raises ValueError when it is no blob event."""
+    data = _data(event)
+    container, blob = blob_of(_text(data, "url"))
+    return BlobVersion(container, blob, quoted(_text(data, "eTag")), _text(data, "blobType") or "BlockBlob")
+
+
+def _data(event: Any) -> dict[str, Any]:
     if not isinstance(event, dict) or not isinstance(event.get("data"), dict):
-        raise TypeError("an event is an object with an object as its data")
-    data = event["data"]
-    url, etag, kind = data["url"], data.get("eTag") or "", data.get("blobType") or "BlockBlob"
-    for name, value in (("url", url), ("eTag", etag), ("blobType", kind)):
-        if not isinstance(value, str):
-            raise TypeError(f"data.{name} is {type(value).__name__}; expected text")
-        value.encode()  # half a surrogate pair is no text
-        if len(value) > LONGEST:
-            raise ValueError(f"data.{name} has {len(value):,} characters; no blob's has more than {LONGEST:,}")
-    container, blob = blob_of(url)
-    return BlobVersion(container, blob, quoted(etag), kind)
+        raise ValueError("an event is an object with an object as its data")
+    data: dict[str, Any] = event["data"]
+    return data
+
+
+def _text(data: dict[str, Any], name: str) -> str:
+    """Return a text of an event's data, empty when it is missing. Raises ValueError when it is none."""
+    value = data.get(name) or ""
+    if not isinstance(value, str):
+        raise ValueError(f"data.{name} is {type(value).__name__}; expected text")
+    if len(value) > LONGEST:
+        raise ValueError(f"data.{name} has {len(value):,} characters; no blob's has more than {LONGEST:,}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"data.{name} has half a surrogate pair") from None
+    return value
 
 
 def blob_of(url: str) -> tuple[str, str]:
@@ -84,7 +117,7 @@ def blob_of(url: str) -> tuple[str, str]:
         path = path.partition("/")[2]
     container, _, blob = path.partition("/")
     if not container or not blob:
-        raise ValueError(f"{url!r} is no URL of a blob")
+        raise ValueError(f"data.url is {url!r}; expected the URL of a blob")
     return unquote(container), unquote(blob)
 
 
@@ -109,4 +142,4 @@ def _allow(request: Request) -> Response:
 
 def _refuse(problem: str) -> Response:
     log.warning("webhook refused a request: %s", problem)
-    return PlainTextResponse(problem, status_code=400)
+    return PlainTextResponse(printable(problem), status_code=400)
