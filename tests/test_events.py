@@ -373,6 +373,26 @@ def test_as_a_process(storage: str, container: ContainerClient, webhook: Webhook
         assert child.process.returncode == 0
 
 
+def test_blob_whose_name_would_forge_the_log(
+    storage: str, container: ContainerClient, webhook: Webhook, tmp_path: Path
+) -> None:
+    """Its line in the log is one line, whether it is delivered or given up; the event has the name as it is."""
+    command = [sys.executable, "-m", "local.events", "--storage", storage, "--container", container.container_name]
+    webhook.answers = [200, 400]
+    names = [f"{number}\nINFO delivered FORGED\u2028\u2029\x85\x9b\u202e\u2066.csv" for number in range(2)]
+    with Child("events", [*command, "--to", webhook.url], log=tmp_path / "log") as child:
+        child.wait_until(lambda: "events ready\n" in child.log.read_text())
+        container.upload_blob(names[0], b"1")
+        child.wait_until(lambda: "INFO delivered" in child.log.read_text())
+        container.upload_blob(names[1], b"1")
+        child.wait_until(lambda: "ERROR gave up" in child.log.read_text())
+    lines = child.log.read_text().split("\n")
+    assert [line for line in lines if line.startswith("INFO delivered FORGED")] == []
+    assert [line.split(" ")[0] for line in lines if "FORGED" in line] == ["INFO", "ERROR"]
+    assert all(line.isprintable() for line in lines)
+    assert webhook.names == names
+
+
 def test_as_a_process_without_a_webhook(storage: str) -> None:
     """Exit code 1, and the reason."""
     command = [sys.executable, "-m", "local.events", "--storage", storage, "--container", "c"]
