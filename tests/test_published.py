@@ -449,6 +449,7 @@ class Scripted(BaseHTTPRequestHandler):
     """A service that answers each address with what the test says."""
 
     answers: ClassVar[dict[str, tuple[int, Any]]] = {}
+    asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
         """Answer the first whose address ends so."""
@@ -456,7 +457,10 @@ class Scripted(BaseHTTPRequestHandler):
             (answer for end, answer in self.answers.items() if self.path.endswith(end)), (404, {})
         )
         content = msgspec.json.encode(found[1])
+        self.asked.append(self.path)
         self.send_response(found[0])
+        if found[0] == 302:
+            self.send_header("Location", "/elsewhere")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -608,3 +612,37 @@ def test_answer_that_is_not_what_is_documented(content: bytes) -> None:
     """An error of the endpoint, with how it begins."""
     with pytest.raises(EndpointError, match="not what is documented"):
         wire.runs(content)
+
+
+@pytest.mark.parametrize("status", [302, 400, 402, 500])
+def test_read_that_is_refused_is_asked_once(scripted: PublishedEndpoint, status: int) -> None:
+    """A token goes to no other address, and only 401 is a matter of the token's age."""
+    Scripted.answers = {"/PipelineRuns/r": (status, {}), "/elsewhere": (200, {"Id": "r"})}
+    Scripted.asked.clear()
+    with pytest.raises(EndpointError, match=str(status)):
+        scripted.run("r")
+    assert len(Scripted.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("start", "taken"),
+    [
+        ("https://westeurope.api.azureml.ms", True),
+        ("http://127.0.0.1:7081", True),
+        ("http://localhost:7081", True),
+        ("http://[::1]:7081", True),
+        ("http://westeurope.api.azureml.ms", False),
+        ("ftp://127.0.0.1", False),
+        ("wss://127.0.0.1", False),
+        ("aaa://westeurope.api.azureml.ms", False),
+        ("//127.0.0.1", False),
+    ],
+)
+def test_where_a_token_may_go(start: str, taken: bool) -> None:
+    """Over https anywhere, over http on this machine."""
+    url = ENDPOINT_URL.replace("http://127.0.0.1:7081", start)
+    if taken:
+        assert Address.parse(url).service == start
+    else:
+        with pytest.raises(ValueError, match="expected https"):
+            Address.parse(url)

@@ -258,7 +258,7 @@ class PublishedEndpoint:
                 raise ReadError(f"{method} {url}: {told}") from error
             if response.status_code != HTTPStatus.UNAUTHORIZED:
                 break
-        if response.ok or (data and response.status_code == HTTPStatus.NOT_FOUND):
+        if 200 <= response.status_code < 300 or (data and response.status_code == HTTPStatus.NOT_FOUND):
             return response
         raise ReadError(f"{method} {url}: {response.status_code} {wire.error(response)}", response.status_code)
 
