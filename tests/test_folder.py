@@ -344,3 +344,11 @@ def test_newest_marker_counts_and_the_first_of_two_as_new() -> None:
     assert found.marker is not None
     assert found.manifest is not None
     assert (found.marker.path, found.manifest.path) == ("in/us/m", "in/us/A")
+
+
+@pytest.mark.parametrize(
+    ("path", "folder"), [("in/{c}/*", "in/{c}"), ("in/{c}/*.csv", "in/{c}"), ("in/**", "in/**"), ("in/**/a", "in/**")]
+)
+def test_folder_of_a_rule_is_what_is_in_front_of_its_last_segment(path: str, folder: str) -> None:
+    """Unless that is open."""
+    assert changed(path=path, data_path=DataPathParameter(parameter="p", grain="folder")).folder_path() == folder

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.rules.patterns import CaptureError, Pattern, PatternError, literal_prefix
+from shared.rules.patterns import CaptureError, Pattern, PatternError, literal_prefix, samples
 
 # What the storage service allows in a name, and more: any code point, surrogates and line breaks included.
 NAMES = st.text(st.characters(), max_size=1024)
@@ -179,3 +179,24 @@ def test_name_made_to_be_slow_is_not() -> None:
     )
     assert pattern.match("aaaaaaa/" * 127 + "c") is None
     assert pattern.match("aaaaaaa/" * 127 + "b") is not None
+
+
+@pytest.mark.parametrize("code", [0, 0x1F, 0xD800, 0xDFFF])
+def test_character_that_no_name_has(code: int) -> None:
+    """The first and the last of each kind; their neighbours are letters like others."""
+    with pytest.raises(PatternError, match="control character or half a surrogate"):
+        Pattern.parse(f"a{chr(code)}b")
+    for neighbour in (" ", "\ud7ff", "\ue000"):
+        assert Pattern.parse(f"a{neighbour}b").takes(f"a{neighbour}b")
+
+
+@pytest.mark.parametrize(
+    "text", ["*", "**/x", "a/**/b", "a/**", "{c}/{day:date}/{n:int}-{w:us|de}.csv", "{m:date:%Y%m}/??.csv", "{{a}}/*"]
+)
+def test_samples_are_names_that_the_pattern_takes(text: str) -> None:
+    """All but those of a final '**' that is empty, and as different as it lets them be."""
+    made, found = Pattern.parse(text), samples(text)
+    assert len(found) == 9
+    taken = [name for name in found if made.takes(name)]
+    assert len(taken) == (6 if text.endswith("**") else 9)
+    assert len(set(taken)) > 1
