@@ -200,3 +200,9 @@ def test_samples_are_names_that_the_pattern_takes(text: str) -> None:
     taken = [name for name in found if made.takes(name)]
     assert len(taken) == (6 if text.endswith("**") else 9)
     assert len(set(taken)) > 1
+
+
+def test_line_break_in_a_name() -> None:
+    """It is a character like others, also for what spans segments."""
+    assert Pattern.parse("a/**").takes("a/b\nc/d")
+    assert Pattern.parse("a/**/d").takes("a/b\nc/d")

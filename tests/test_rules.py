@@ -207,3 +207,12 @@ def test_examples_of_folders_count_them_as_complete() -> None:
         Example(path=f"{DAY}/_other", skip=True),
     ]
     assert example_faults(msgspec.structs.replace(FOLDERS, examples=examples)) == []
+
+
+@pytest.mark.parametrize("wanted", ["a", "z"])
+def test_example_whose_parameter_is_another_one(wanted: str) -> None:
+    """Before or behind it in the alphabet."""
+    example = Example(path="income/us/a.csv", parameters={"country": wanted})
+    made = changed(path="income/{c}/*.csv", parameters={"country": "{c}"}, examples=[example])
+    [told] = example_faults(made)
+    assert f"parameter 'country' is 'us', not {wanted!r}" in told

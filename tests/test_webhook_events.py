@@ -378,3 +378,9 @@ def test_event_grid_delivers_to_the_webhook(
         until(lambda: service.counts["delivered"] == 4)
         assert (service.counts["attempts"], service.counts["dropped"]) == (0, 0)
     assert sorted(runs(workspace)) == ["income/us/new.csv", "income/us/renamed.csv"]
+
+
+def test_damaged_event_is_named_by_its_number_where_there_are_several(made: App) -> None:
+    """One alone needs none."""
+    assert "event 1" not in post([{"eventType": 1}])[1]["detail"]
+    assert "event 2: " in post([grid(), {"eventType": 1}])[1]["detail"]
