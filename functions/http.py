@@ -116,7 +116,11 @@ def typed[T](data: Any, kind: type[T]) -> T:
 def json_of(req: func.HttpRequest) -> Any:
     """Return the JSON of the body. Raises BadRequestError, also where readers differ: a key that is given twice."""
     try:
-        return json.loads(req.get_body().decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_no_constant)
+        data = json.loads(req.get_body().decode("utf-8-sig"), object_pairs_hook=_once, parse_constant=_no_constant)
+        json.dumps(data, ensure_ascii=False).encode()
+        return data
+    except UnicodeEncodeError as error:  # "\\ud800": JSON allows it, and no text has it
+        raise BadRequestError("The body has half a surrogate pair, which is no text.") from error
     except RecursionError as error:
         raise BadRequestError("The body is nested too deep.") from error
     except ValueError as error:  # JSONDecodeError and UnicodeDecodeError among them

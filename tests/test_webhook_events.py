@@ -27,6 +27,12 @@ from tests.fixtures_workspace import LocalWorkspace
 from tests.waiting import until
 
 PATH = "income/us/ü #1%.csv"
+SURROGATES = [
+    '"\\ud800"',
+    '{"\\ud800": 1}',
+    '{"path": "\\udfff"}',
+    '[{"eventType": "x", "data": {"url": ["\\ud800"]}}]',
+]
 
 pytestmark = pytest.mark.usefixtures("empty_container")
 
@@ -316,6 +322,7 @@ def test_endpoint_that_is_slow_to_answer(made: App, workspace: LocalWorkspace, m
         (b"[" * 100_000, "nested too deep"),
         (b'{"path": "\xff"}', "not what is expected"),
         (b"", "not what is expected"),
+        *((text.encode(), "half a surrogate pair") for text in SURROGATES),
     ],
 )
 def test_json_that_readers_take_differently(made: App, body: bytes, says: str) -> None:
