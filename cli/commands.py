@@ -86,9 +86,12 @@ def _follow(limit: int, rule: str | None, only: Only, as_json: bool) -> None:
     while True:
         entries = app().history(limit, rule, only)
         changed = [entry for entry in reversed(entries) if seen.get(entry.key) != entry.change]
+        if as_json:
+            for entry in changed:
+                print_line(view(entry))
+        else:
+            print_history(changed, header=not seen)
         seen |= {entry.key: entry.change for entry in changed}
-        for entry in changed:
-            print_line(view(entry)) if as_json else print_history([entry], header=len(seen) == len(changed))
         time.sleep(WAIT_S)
 
 

@@ -62,8 +62,16 @@ def _set(values: dict[str, str]) -> None:
 
 
 def running() -> list[Stack]:
-    """Return the stacks that run; one that died without a word has nothing that listens any more."""
-    found = [msgspec.json.decode(file.read_bytes(), type=Stack) for file in sorted(STACKS.glob("*.json"))]
+    """Return the stacks that run; of one that died without a word nothing listens. Raises click.ClickException."""
+    found = list[Stack]()
+    for file in sorted(STACKS.glob("*.json")):
+        try:
+            found.append(msgspec.json.decode(file.read_bytes(), type=Stack))
+        except FileNotFoundError:  # it has ended just now
+            continue
+        except msgspec.DecodeError as error:
+            text = f"{file}: cannot be read ({error}): wait until ./retrain start is ready, or remove it."
+            raise click.ClickException(text) from error
     return [stack for stack in found if any(answers("127.0.0.1", port) for port in stack.ports)]
 
 

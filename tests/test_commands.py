@@ -15,10 +15,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import requests
 from azure.storage.blob import ContainerClient
 
+from cli import environment
 from local.azurite import connection_string
 from local.process import HOST, free_ports
 from local.stack import Ports
@@ -304,3 +306,11 @@ def test_history_for_people_and_by_state(tmp_path: Path) -> None:
         made.container.upload_blob("income/us/held.csv", (DATA / "income.csv").read_bytes())
         [held] = until(lambda: [one for one in answer("history")["retrains"] if one["path"] == "income/us/held.csv"])
         assert run("wait", held["key"], "--timeout", "1s").returncode == 3
+
+
+def test_stack_file_that_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file is named, and what to do with it."""
+    (tmp_path / "7071.json").write_text('{"port": 70')
+    monkeypatch.setattr(environment, "STACKS", tmp_path)
+    with pytest.raises(click.ClickException, match=r"7071\.json.*remove it"):
+        environment.running()

@@ -120,10 +120,19 @@ def test_redrive_of_a_paused_rule_waits_as_well(app: App, workspace: LocalWorksp
 
 
 def test_pause_of_a_rule_that_there_is_none_of(app: App) -> None:
-    """It is said, with those that there are; resuming what is not paused does nothing."""
+    """It is said, with those that there are; and so it is where what is to go on is not what was paused."""
     with pytest.raises(NotFoundError, match="known are: income-files"):
         pausing.pause(app, "incom")
-    pausing.resume(app, "incom")
+    with pytest.raises(NotFoundError, match="paused: nothing"):
+        pausing.resume(app, None)
+    pausing.pause(app, "income-files")
+    for name in ("incom", None):
+        with pytest.raises(NotFoundError, match="paused: 'income-files'"):
+            pausing.resume(app, name)
+    pausing.resume(app, "income-files")
+    pausing.pause(app, None)
+    with pytest.raises(NotFoundError, match="resume them without a name"):
+        pausing.resume(app, "income-files")
 
 
 def test_second_pause_keeps_the_first_ones_time(app: App, clock: Any) -> None:

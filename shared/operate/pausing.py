@@ -4,8 +4,9 @@ What arrives meanwhile gets its row and waits in the queue; what runs is followe
 """
 
 from shared.app import App
+from shared.errors import NotFoundError
 from shared.ledger.entries import clipped
-from shared.ledger.pauses import ALL, Pause, rules_and_pauses
+from shared.ledger.pauses import ALL, Pause
 from shared.ledger.pauses import pause as mark
 from shared.ledger.pauses import resume as unmark
 from shared.log import log
@@ -18,10 +19,22 @@ def pause(app: App, rule: str | None, reason: str = "") -> Pause:
     name = app.settings.rule_names(rule)[0] if rule else ALL
     mark(app.ledger, name, clipped(reason, LONGEST_REASON), app.ledger.now())
     log("paused", rule=name, reason=reason or None)
-    return rules_and_pauses(app.ledger)[1][name]
+    return _marks(app)[name]
 
 
 def resume(app: App, rule: str | None) -> None:
-    """Let it go on: what waits is sent by the timer. Nothing happens where nothing was paused. Raises StorageError."""
-    unmark(app.ledger, rule or ALL)
-    log("resumed", rule=rule or ALL)
+    """Let it go on: the timer sends what waits. Raises NotFoundError when just this is not paused; StorageError."""
+    name, marks = rule or ALL, _marks(app)
+    if name not in marks:
+        what = f"Rule {rule!r} is not paused by its name" if rule else "There is no pause of all rules"
+        known = ", ".join(f"{one!r}" if one != ALL else "all rules (resume them without a name)" for one in marks)
+        raise NotFoundError(f"{what}; paused: {known or 'nothing'}.")
+    unmark(app.ledger, name)
+    _marks(app)
+    log("resumed", rule=name)
+
+
+def _marks(app: App) -> dict[str, Pause]:
+    """Read what is paused, for this process, too."""
+    app.rule_names()
+    return app.memory.pauses[1]

@@ -16,4 +16,7 @@ To be read in this order:
     complete    when it is complete  (durations)
     manifest    reads the list that says what a complete folder holds
     check       what is wrong with a rule, also by its own examples
+    events      which blobs a delivery of storage events tells of
+    locations   addresses of blobs, taken apart
+    hints       what a person may have meant who writes one in place of a path
 """

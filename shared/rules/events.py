@@ -12,8 +12,6 @@ import msgspec
 from shared.rules.decision import Skip
 from shared.rules.locations import Location, located
 
-CREATED, RENAMED = "Microsoft.Storage.BlobCreated", "Microsoft.Storage.BlobRenamed"
-DIRECTORY_RENAMED = "Microsoft.Storage.DirectoryRenamed"
 VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 EARLY = {"CreateFile", "SftpCreate"}
 """Calls after which a blob of a hierarchical account is there without its data; what ends the writing tells, too."""

@@ -1,4 +1,4 @@
-"""The configuration: `model` has its types, `read` fills them in, `schema` is for editors.
+"""The configuration: `model` has its types, `read` fills them in, `places` tells lines, `schema` is for editors.
 
 Never talks to a service, and never fills in a version: a run goes to the version that is written down, or nowhere.
 """

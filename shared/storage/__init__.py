@@ -1,4 +1,5 @@
-"""The storage accounts: `accounts` makes clients from connections, `datastores` looks into containers.
+"""The storage accounts: `connection` says what is wrong with one, `accounts` makes clients, `datastores` looks into
+containers.
 
 Never reads training data, and never decides anything about what it sees.
 """
