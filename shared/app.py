@@ -13,6 +13,7 @@ import msgspec
 from shared.errors import BadRequestError, NotFoundError
 from shared.ledger.entries import NEVER, Entry, history_key
 from shared.ledger.pauses import ALL, Pause, rules_and_pauses
+from shared.ledger.skips import Skips
 from shared.ledger.table import Ledger, Only
 from shared.ledger.watch import watched_since
 from shared.pipelines.base import Endpoint, Limits
@@ -43,6 +44,8 @@ class Memory:
     """When it was learned last whether an endpoint gives keys back."""
     pauses: tuple[datetime, dict[str, Pause]] = (NEVER, {})
     """What is paused, and when that was read."""
+    skips: Skips = field(default_factory=Skips)
+    """What was skipped, and is not written yet."""
     readable: set[str] = field(default_factory=set)
     """Endpoints that could be read the last time, and are not noted as unreadable."""
 
@@ -149,7 +152,8 @@ class App:
 
     def close(self) -> None:
         """Give back all connections; for commands, a function app lives as long as its process."""
-        self.ledger.table.close()
+        self.memory.skips.save(self.ledger)
+        self.ledger.close()
         for datastore in self.datastores.values():
             datastore.close()
         self.endpoints.close()

@@ -17,6 +17,7 @@ from shared.app import App
 from shared.errors import BadRequestError, NotFoundError, RetrainError
 from shared.flow import enter, folders, send
 from shared.flow.outcome import Outcome
+from shared.flow.skips import skipped
 from shared.ledger.entries import Entry, Row
 from shared.log import log
 from shared.rules.arrival import Arrival, Source, checked_path
@@ -33,14 +34,16 @@ def arrive(app: App, datastore: str, path: str, source: Source) -> list[Outcome]
     try:
         arrival = app.datastores[datastore].look(checked_path(path), source)
     except (NotFoundError, BadRequestError) as error:  # deleted since, or no name that a run could be given
-        return [skipped(Skip(reason=str(error)), datastore, path)]
+        return skipped(app, [Skip(reason=str(error))], datastore, path)
     return act(app, match(app.settings.rules, arrival, since_of_rules(app, source)), arrival)
 
 
 def act(app: App, decisions: Iterable[Decision], arrival: Arrival, sender: Sender = send.at_once) -> list[Outcome]:
     """Carry out each decision; one that fails does not stop the others, and is raised at the end."""
-    outcomes, errors = list[Outcome](), list[RetrainError]()
-    for decision in decisions:
+    decisions = list(decisions)
+    outcomes = skipped(app, [one for one in decisions if isinstance(one, Skip)], arrival.datastore, arrival.path)
+    errors = list[RetrainError]()
+    for decision in [one for one in decisions if not isinstance(one, Skip)]:
         try:
             outcomes.append(carry_out(app, decision, arrival, sender))
         except RetrainError as error:
@@ -56,7 +59,7 @@ def carry_out(app: App, decision: Decision, arrival: Arrival, sender: Sender = s
     """Start a run, note that a folder gathers, or say why nothing happens."""
     match decision:
         case Skip():
-            return skipped(decision, arrival.datastore, arrival.path)
+            return skipped(app, [decision], arrival.datastore, arrival.path)[0]
         case Settling():
             # A marker may complete the folder: then it is started on.
             return folders.gather(app, decision, partial(start, sender=sender))
@@ -90,9 +93,3 @@ def applicable_since(app: App, rule: Rule, source: Source) -> datetime | None:
     scanned = app.settings.blob_source == "LogsAndContainerScan"
     listed = source in (Source.BLOB_SCAN, Source.SEARCH) or (source == Source.POISON and scanned)
     return app.first_seen(rule) if rule.since is None and listed else rule.since
-
-
-def skipped(skip: Skip, datastore: str, path: str) -> Outcome:
-    """Write down why an arrival started nothing."""
-    log("skipped", datastore=datastore, path=path, rule=skip.rule, reason=skip.reason)
-    return Outcome(rule=skip.rule or "", skip=skip)

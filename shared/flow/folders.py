@@ -16,6 +16,7 @@ from shared.app import App
 from shared.errors import NotFoundError, StorageError
 from shared.flow import enter
 from shared.flow.outcome import Outcome
+from shared.flow.skips import skipped
 from shared.ledger import folders as ledger
 from shared.ledger.folders import Completed, Gathering
 from shared.log import log, logged
@@ -45,9 +46,8 @@ def gather(app: App, settling: Settling, start: Enter) -> Outcome:
     if missed or not ledger.touch(app.ledger, settling, now, soon=is_news):
         done = ledger.completed(app.ledger, settling.rule, settling.datastore, settling.folder)
         if settling.is_marker and arrival.etag == done.marker:
-            return skipped(
-                settling.rule, settling.datastore, settling.folder, "this marker has completed a run already"
-            )
+            skip = Skip(rule=settling.rule, reason="this marker has completed a run already")
+            return skipped(app, [skip], settling.datastore, settling.folder)[0]
         # Most likely it is part of the content that was started on, and told once more. A file that was renamed into
         # the folder has an old date, too: one look, later, tells for all of them.
         known = arrival.last_modified < done.covers
@@ -217,13 +217,7 @@ def wait(app: App, folder: Gathering, at: datetime | None, missing: str) -> None
 def end(app: App, folder: Gathering, skip: Skip) -> Outcome:
     """Forget a folder that starts nothing, and say why."""
     ledger.forget(app.ledger, folder)
-    return skipped(folder.rule, folder.datastore, folder.folder, skip.reason)
-
-
-def skipped(rule: str, datastore: str, folder: str, reason: str) -> Outcome:
-    """Write down why a folder starts nothing."""
-    log("skipped", datastore=datastore, path=folder, rule=rule, reason=reason)
-    return Outcome(rule=rule, skip=Skip(rule=rule, reason=reason))
+    return skipped(app, [skip], folder.datastore, folder.folder)[0]
 
 
 def source_of(folder: Gathering) -> Source:

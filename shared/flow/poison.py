@@ -5,7 +5,8 @@ from datetime import datetime
 
 from shared.app import App
 from shared.errors import BadRequestError, NotFoundError, RetrainError, StorageError
-from shared.flow.arrive import act, since_of_rules, skipped
+from shared.flow.arrive import act, since_of_rules
+from shared.flow.skips import skipped
 from shared.ledger import folders
 from shared.log import log
 from shared.rules.arrival import Arrival, Source, checked_path
@@ -24,7 +25,7 @@ def bury(app: App, datastore: str, path: str, etag: str, told_at: datetime) -> N
         arrival = app.datastores[datastore].look(checked_path(path), source)
         since = since_of_rules(app, source)
     except (NotFoundError, BadRequestError) as error:
-        skipped(Skip(reason=str(error)), datastore, path)
+        skipped(app, [Skip(reason=str(error))], datastore, path)
         return
     except StorageError as error:
         arrival = Arrival(
@@ -33,7 +34,9 @@ def bury(app: App, datastore: str, path: str, etag: str, told_at: datetime) -> N
         for decision in match(rules, arrival, {}):
             give_up(app, decision, error)
         return
-    for decision in match(rules, arrival, since):
+    decisions = match(rules, arrival, since)
+    act(app, [one for one in decisions if isinstance(one, Skip)], arrival)
+    for decision in [one for one in decisions if not isinstance(one, Skip)]:
         try:
             act(app, [decision], arrival)
         except RetrainError as error:

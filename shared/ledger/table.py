@@ -116,7 +116,12 @@ class Ledger:
 
     def __init__(self, table: TableClient, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         """Keep the ledger in `table`; `now` is the clock for the times written into rows."""
-        self.table, self.now = table, now
+        self.table, self.now, self.closed = table, now, False
+
+    def close(self) -> None:
+        """Give back the connections; nothing can be read or written any more."""
+        self.closed = True
+        self.table.close()
 
     def enter(self, request: RetrainRequest, state: State, gate: Gate | None = None, **columns: Any) -> Entered | Taken:
         """Make the rows of `request` in a state, in one round trip; Taken when it has some already.
@@ -187,7 +192,7 @@ class Ledger:
         told = {"state": state, "changed_at": self.now(), "change": uuid.uuid4().hex}
         layout = max(before.layout, LAYOUT)
         entry = msgspec.structs.replace(before, **told, layout=layout, **_fitting(changes))
-        operations: list[Operation] = [("update", history_columns(entry, whole=False), _only(row.etag))]
+        operations: list[Operation] = [("update", history_columns(entry, whole=False), if_unchanged(row.etag))]
         # Of layout 1 all open rows, also those of the queue, are in the timer's place.
         was, is_ = "o" if before.layout < LAYOUT else PLACES[before.state], PLACES.get(state)
         if is_:
@@ -432,6 +437,6 @@ def _code(error: AzureError) -> object:
     return getattr(error, "error_code", None)
 
 
-def _only(etag: str) -> dict[str, Any]:
+def if_unchanged(etag: str) -> dict[str, Any]:
     """Options of a change that must find the row as it was read."""
     return {"etag": etag, "match_condition": MatchConditions.IfNotModified, "mode": UpdateMode.MERGE}

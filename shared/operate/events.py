@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from shared.app import App
 from shared.errors import BadRequestError, NotFoundError, RetrainError, StorageError
 from shared.flow import send
-from shared.flow.arrive import Sender, act, since_of_rules, skipped
+from shared.flow.arrive import Sender, act, since_of_rules
 from shared.flow.outcome import Outcome
 from shared.flow.poison import give_up
+from shared.flow.skips import skipped
 from shared.ledger.watch import ask_for_everything
 from shared.rules.arrival import Source, checked_path
 from shared.rules.decision import Skip
@@ -50,11 +51,11 @@ def act_on(app: App, event: Event, sender: Sender) -> list[Outcome]:
     except ValueError as error:  # it would be as damaged the next time
         told = Skip(reason=str(error))
     if isinstance(told, Skip):
-        return [skipped(told, "", event.id)]
+        return skipped(app, [told], "", event.id)
     datastores = registered_at(app, told.at)
     if not datastores:
         place = f"container {told.at.container!r} of account {told.at.account!r}"
-        return [skipped(Skip(reason=f"no datastore of retrain.toml is {place}"), "", told.at.path)]
+        return skipped(app, [Skip(reason=f"no datastore of retrain.toml is {place}")], "", told.at.path)
     if told.grain == "directory":
         return [_directory(app, datastore, told.at.path) for datastore in datastores]
     return [outcome for datastore in datastores for outcome in _blob(app, datastore, told, sender)]
@@ -70,19 +71,21 @@ def registered_at(app: App, at: Location) -> list[str]:
 def _directory(app: App, datastore: str, path: str) -> Outcome:
     """What was renamed with its directory keeps its dates: only a look at everything finds it."""
     ask_for_everything(app.ledger, app.settings.place(datastore), app.ledger.now())
-    return skipped(Skip(reason="a directory: what is in it is found by the search, at the next tick"), datastore, path)
+    skip = Skip(reason="a directory: what is in it is found by the search, at the next tick")
+    return skipped(app, [skip], datastore, path)[0]
 
 
 def _blob(app: App, datastore: str, told: Announced, sender: Sender) -> list[Outcome]:
     path, source, rules = told.at.path, Source.BLOB_EVENT, app.settings.rules
     if told.early and not any(is_announcer(rule, path) for rule in rules if rule.datastore == datastore):
-        return [skipped(Skip(reason="it was created, and its data is still to come"), datastore, path)]
+        return skipped(app, [Skip(reason="it was created, and its data is still to come")], datastore, path)
     try:
         arrival = app.datastores[datastore].look(checked_path(path), source)
     except (NotFoundError, BadRequestError) as error:  # deleted since, or no name that a run could be given
-        return [skipped(Skip(reason=str(error)), datastore, path)]
-    outcomes = list[Outcome]()
-    for decision in match(rules, arrival, since_of_rules(app, source)):
+        return skipped(app, [Skip(reason=str(error))], datastore, path)
+    decisions = match(rules, arrival, since_of_rules(app, source))
+    outcomes = act(app, [one for one in decisions if isinstance(one, Skip)], arrival)
+    for decision in [one for one in decisions if not isinstance(one, Skip)]:
         try:
             outcomes += act(app, [decision], arrival, sender)
         except StorageError:

@@ -11,6 +11,7 @@ import msgspec
 from shared.app import App
 from shared.ledger import folders
 from shared.ledger.entries import NEVER, State, Work
+from shared.ledger.skips import Told, told_of
 from shared.ledger.watch import search_of
 
 MOST = 100  # of each kind are told one by one
@@ -75,6 +76,7 @@ def status(app: App) -> dict[str, Any]:
         "paused": {name: mark.told() for name, mark in app.memory.pauses[1].items()},
         "blocked": blocked([one for found in work.values() for one in found.active]),
         "search": _searches(app),
+        "skips": _skips(app),
         "blob_source": app.settings.blob_source,
     }
 
@@ -128,3 +130,9 @@ def _searches(app: App) -> list[dict[str, Any]]:
         for place in places
         if (found := search_of(app.ledger, place))
     ]
+
+
+def _skips(app: App) -> Told:
+    """Return what was skipped within the last week, by this process up to now."""
+    app.memory.skips.save(app.ledger)
+    return told_of(app.ledger)
