@@ -12,8 +12,10 @@ from msgspec import Meta
 
 from functions.http import Nothing, answer, body_as, problems, query_as
 from shared.app import app
+from shared.errors import ConfigurationError
 from shared.ledger.entries import State
 from shared.ledger.table import Only
+from shared.operate import health as healths
 from shared.operate import pausing
 from shared.operate import redrive as operators
 from shared.operate import status as statuses
@@ -93,6 +95,19 @@ def status(req: func.HttpRequest) -> func.HttpResponse:
     """Answer 200 when the configuration is sound and the ledger can be reached, else 503 with what is wrong."""
     query_as(req, Nothing)
     return answer(statuses.status(app()))
+
+
+@blueprint.function_name("health")
+@blueprint.route(route="health", methods=["GET"])
+@problems
+def health(req: func.HttpRequest) -> func.HttpResponse:
+    """Answer 200 when the app is fit to do its work, else 503; in both cases with what was looked at."""
+    query_as(req, Nothing)
+    try:
+        found = healths.health(app())
+    except ConfigurationError as error:
+        found = healths.misconfigured(error)
+    return answer(found, HTTPStatus.OK if found.status == "healthy" else HTTPStatus.SERVICE_UNAVAILABLE)
 
 
 @blueprint.function_name("retrains")

@@ -7,6 +7,7 @@ import time
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Any
 
 import msgspec
 
@@ -30,6 +31,11 @@ _STARTED = time.monotonic()
 PAUSES_LAST = timedelta(seconds=15)  # so long after a pause something may still be sent
 
 
+def uptime() -> timedelta:
+    """Return how long this process has been there."""
+    return timedelta(seconds=time.monotonic() - _STARTED)
+
+
 @dataclass
 class Memory:
     """What a process remembers to save requests; a new process finds it all out again."""
@@ -44,6 +50,10 @@ class Memory:
     """When it was learned last whether an endpoint gives keys back."""
     pauses: tuple[datetime, dict[str, Pause]] = (NEVER, {})
     """What is paused, and when that was read."""
+    ticked_at: datetime | None = None
+    """When the timer's last tick of this process began."""
+    health: dict[tuple[str, str], tuple[datetime, Any]] = field(default_factory=dict)
+    """What was found by a look at the app's health, and when."""
     skips: Skips = field(default_factory=Skips)
     """What was skipped, and is not written yet."""
     readable: set[str] = field(default_factory=set)
@@ -123,8 +133,7 @@ class App:
     def first_seen(self, rule: Rule) -> datetime:
         """Return since when the rule is watched, by the ledger; read once per process. Raises StorageError."""
         if rule.name not in self.memory.since:
-            uptime = timedelta(seconds=time.monotonic() - _STARTED)
-            since = watched_since(self.ledger, rule, self.settings.place(rule.datastore), uptime)
+            since = watched_since(self.ledger, rule, self.settings.place(rule.datastore), uptime())
             self.ledger.remember_rule(rule.name)
             self.memory.since[rule.name] = since
         return self.memory.since[rule.name]

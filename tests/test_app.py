@@ -45,6 +45,7 @@ HTTP = {
     "pause": ("pause", "POST"),
     "resume": ("resume", "POST"),
     "status": ("status", "GET"),
+    "health": ("health", "GET"),
     "retrains": ("retrains", "GET"),
     "retrain_by_key": ("retrains/{key}", "GET"),
     "redrive": ("retrains/{key}/redrive", "POST"),

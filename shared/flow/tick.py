@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from shared.app import App
 from shared.flow import folders, hold, limits, rounds, search, send
 from shared.flow.send import Job
+from shared.ledger import ticks
 from shared.ledger.entries import LAYOUT, State, Work
 from shared.log import logged
 
@@ -24,6 +25,8 @@ def tick(app: App) -> None:
     def within(time: timedelta) -> datetime:
         return app.ledger.now() + time
 
+    begun_at, before = app.ledger.now(), app.memory.ticked_at
+    app.memory.ticked_at = begun_at
     with logged("prepare"):
         app.prepare()
     names = app.settings.rule_names()
@@ -43,6 +46,8 @@ def tick(app: App) -> None:
         found |= search.search(app, within(SEARCH))
     with logged("send"):
         send.send_all(app, waiting(app, sorted(found)), within(SEND_FOUND))
+    with logged("tick"):
+        ticks.note(app.ledger, begun_at, before)
 
 
 def open_work(app: App, rule: str, until: datetime) -> list[Work]:

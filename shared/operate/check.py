@@ -50,6 +50,7 @@ CONNECT = (
     "Is the address right, and reached from here (DNS, firewall)? What is behind a private endpoint is reached from "
     "its network only; the stand-ins run with ./retrain start."
 )
+ADDRESS = "Copy `url` from the endpoint's page in the studio: there is no such endpoint at this address."
 AGAIN = "Try again; if it stays like this, the service's own words say what to mend."
 LINES = "Write it in one line: the service takes no line breaks in a pipeline parameter."
 
@@ -129,18 +130,17 @@ def check(app: App) -> list[Finding]:
         try:
             told = app.endpoint(configured.target).described(configured.pin)
         except EndpointError as error:
-            cure = "Copy `url` from the endpoint's page in the studio: there is no such endpoint at this address."
-            found.append(Finding("fault", f"pipelines.{name}", str(error), _cure(error, cure)))
+            found.append(Finding("fault", f"pipelines.{name}", str(error), cure_of(error, ADDRESS)))
             continue
         described.add(name)
         found += [
-            *_pinned(f"pipelines.{name}", configured, told),
+            *pinned(f"pipelines.{name}", configured, told),
             *_history(name, app.endpoint(configured.target), configured.target),
         ]
         if told.pipeline_id is not None:
             found += [finding for rule in rules for finding in _parameters(rule, told.inputs)]
     for name in settings.datastores:
-        found += _blobs(f"datastores.{name}", _container(app, name))
+        found.append(listable(f"datastores.{name}", _container(app, name)))
         if found[-1].level == "ok":
             found += [one for rule in settings.rules if rule.datastore == name for one in _matching(app, rule)]
     compared = set[tuple[str, str]]()
@@ -155,7 +155,7 @@ def check(app: App) -> list[Finding]:
 # The workspace
 
 
-def _pinned(where: str, configured: Pipeline, told: Described) -> list[Finding]:
+def pinned(where: str, configured: Pipeline, told: Described) -> list[Finding]:
     """Is the endpoint active, its pinned version there and active, and the newest?"""
     found = []
     if told.status != ACTIVE:
@@ -185,7 +185,7 @@ def _history(name: str, endpoint: Endpoint, target: Target) -> list[Finding]:
     try:
         endpoint.search(NOBODYS_KEY, target.experiment)
     except EndpointError as error:
-        return [Finding("fault", where, f"run history cannot be searched: {error}", _cure(error))]
+        return [Finding("fault", where, f"run history cannot be searched: {error}", cure_of(error))]
     return [Finding("ok", where, "run history can be searched")]
 
 
@@ -279,7 +279,7 @@ def _datastore(app: App, rule: Rule, *, readable: bool) -> list[Finding]:
         told = app.endpoint(app.settings.pipelines[rule.pipeline].target).registered(name)
     except EndpointError as error:
         what = f"whether the workspace knows it cannot be told: {error}"
-        return [Finding("warning", where, what, f"Compare it in the studio (Data, Datastores). {_cure(error)}")]
+        return [Finding("warning", where, what, f"Compare it in the studio (Data, Datastores). {cure_of(error)}")]
     if told is None:
         cure = (
             f"Register container {container.container_name!r} under this name in the studio (Data, Datastores), "
@@ -320,7 +320,7 @@ def _container(app: App, datastore: str) -> ContainerClient:
     return app.datastores[datastore].container
 
 
-def _blobs(where: str, container: ContainerClient) -> list[Finding]:
+def listable(where: str, container: ContainerClient) -> Finding:
     """Is the container there, and may its blobs be listed?"""
     name = container.container_name
     absent = f"Make container {name!r}, or write the right one as `container`."
@@ -330,7 +330,7 @@ def _blobs(where: str, container: ContainerClient) -> list[Finding]:
         next(container.list_blobs(results_per_page=1), None)
 
     fault = _tried(where, doing, look, absent, "Blob Data Owner")
-    return [fault or Finding("ok", where, f"container {name!r} can be read")]
+    return fault or Finding("ok", where, f"container {name!r} can be read")
 
 
 def _matching(app: App, rule: Rule) -> list[Finding]:
@@ -394,7 +394,7 @@ def _tried(where: str, doing: str, act: Callable[[], object], absent: str, role:
     return None
 
 
-def _cure(error: EndpointError, absent: str = ROLE) -> str:
+def cure_of(error: EndpointError, absent: str = ROLE) -> str:
     """Return what to do about a read of the workspace that failed."""
     if not isinstance(error, ReadError):
         return SIGN_IN if str(error).startswith("No token") else AGAIN
