@@ -126,6 +126,7 @@ def test_case_rule() -> None:
         ("{a:date:%Y%}", "has '%'"),
         ("{a:date:%Y%j}", "has '%j'"),
         ("x" * 1025, "needs 1,025 characters; a blob's name has at most 1,024"),
+        ("x" * 1024 + "{a}", "needs 1,025 characters"),
         ("/".join(["x" * 100] * 11), "needs 1,110 characters"),
     ],
 )
@@ -200,6 +201,11 @@ def test_samples_are_names_that_the_pattern_takes(text: str) -> None:
     taken = [name for name in found if made.takes(name)]
     assert len(taken) == (6 if text.endswith("**") else 9)
     assert len(set(taken)) > 1
+
+
+def test_pattern_as_long_as_a_name_can_be() -> None:
+    """A capture holds a character at least."""
+    assert Pattern.parse("x" * 1023 + "{a}").match("x" * 1023 + "y") == {"a": "y"}
 
 
 def test_line_break_in_a_name() -> None:
