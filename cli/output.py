@@ -6,7 +6,6 @@ Never prints what gives access: all of it goes through one mask.
 import shutil
 import sys
 from collections.abc import Iterable
-from typing import Any
 
 import click
 import msgspec
@@ -15,6 +14,7 @@ from shared.errors import masked
 from shared.ledger.entries import Entry
 from shared.operate.check import Finding
 from shared.operate.plan import Planned
+from shared.operate.views import Detail
 from shared.operate.why import Story
 from shared.pipelines.base import Preview
 
@@ -79,9 +79,9 @@ def _print_request(request: Preview) -> None:
     say("\n".join(f"    {line}" for line in body.splitlines()))
 
 
-def print_detail(told: dict[str, Any]) -> None:
+def print_detail(told: Detail) -> None:
     """Print all that is known of a request."""
-    say(told["key"], bold=True)
+    say(told.key, bold=True)
     for name in (
         "state",
         "rule",
@@ -94,12 +94,12 @@ def print_detail(told: dict[str, Any]) -> None:
         "run_status",
         "reason",
     ):
-        if told[name]:
-            say(f"  {name.replace('_', ' '):<10} {told[name]}")
-    for step in told["timeline"]:
-        say(f"  {step['at']:%Y-%m-%d %H:%M:%S}  {step['what']}")
-    if told["request"]:
-        _print_request(told["request"])
+        if value := getattr(told, name):
+            say(f"  {name.replace('_', ' '):<10} {value}")
+    for step in told.timeline:
+        say(f"  {step.at:%Y-%m-%d %H:%M:%S}  {step.what}")
+    if told.request:
+        _print_request(told.request)
 
 
 VERDICTS = {"started": "green", "waiting": "yellow", "missed": "red", "skipped": None}
@@ -113,7 +113,7 @@ def print_story(story: Story) -> None:
         say(f"  {one.rule or 'no rule'}: {click.style(one.verdict, fg=VERDICTS[one.verdict])}")
         say(f"    {one.reason}")
     for entry in story.earlier:
-        say(f"  another version of it: {entry['key']} is {entry['state']}")
+        say(f"  another version of it: {entry.key} is {entry.state}")
 
 
 def print_findings(found: Iterable[Finding]) -> None:

@@ -9,16 +9,17 @@ from collections.abc import Iterator
 
 import azure.functions as func
 
-from functions import blob, operate, poison, timer, webhook
+from functions import blob, openapi, operate, poison, timer, webhook
 from shared.errors import ConfigurationError
 from shared.log import log
 from shared.settings import read
 
+HTTP = (webhook.blueprint, operate.blueprint, openapi.blueprint)
+
 
 def blueprints() -> Iterator[func.Blueprint]:
     """Return what to register. With a faulty configuration only the HTTP functions, which report the faults."""
-    yield webhook.blueprint
-    yield operate.blueprint
+    yield from HTTP
     try:
         configured = read.load()
     except ConfigurationError as error:

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from http import HTTPStatus
 from typing import Any
@@ -11,6 +11,8 @@ from urllib.parse import parse_qsl, urlsplit
 import azure.functions as func
 import msgspec
 
+from functions.answers import Problem
+from functions.asked import Nothing
 from shared.errors import (
     BadRequestError,
     ConfigurationError,
@@ -30,36 +32,62 @@ LARGEST_BODY = 64 * 1024  # bytes; a request names one blob and a few parameters
 LARGEST_EVENTS = 1024 * 1024  # bytes of a delivery of events (Event Grid's own limit)
 
 # A fault on our side is 503, never 4xx: Event Grid drops an event at once on 400, 401, 403 and 413, and retries 503.
-STATUS: dict[type[RetrainError], HTTPStatus] = {
-    BadRequestError: HTTPStatus.BAD_REQUEST,
-    NotFoundError: HTTPStatus.NOT_FOUND,
-    ConflictError: HTTPStatus.CONFLICT,
-    ConfigurationError: HTTPStatus.SERVICE_UNAVAILABLE,
-    RowError: HTTPStatus.INTERNAL_SERVER_ERROR,
-    StorageError: HTTPStatus.SERVICE_UNAVAILABLE,
-    EndpointError: HTTPStatus.SERVICE_UNAVAILABLE,
-    RetrainError: HTTPStatus.INTERNAL_SERVER_ERROR,
+STATUS: dict[type[RetrainError], tuple[HTTPStatus, str]] = {
+    BadRequestError: (HTTPStatus.BAD_REQUEST, "bad-request"),
+    NotFoundError: (HTTPStatus.NOT_FOUND, "not-found"),
+    ConflictError: (HTTPStatus.CONFLICT, "conflict"),
+    ConfigurationError: (HTTPStatus.SERVICE_UNAVAILABLE, "configuration"),
+    RowError: (HTTPStatus.INTERNAL_SERVER_ERROR, "row"),
+    StorageError: (HTTPStatus.SERVICE_UNAVAILABLE, "storage"),
+    EndpointError: (HTTPStatus.SERVICE_UNAVAILABLE, "endpoint"),
+    RetrainError: (HTTPStatus.INTERNAL_SERVER_ERROR, "other"),
 }
-
-
-class Nothing(msgspec.Struct):
-    """The query of a route that takes none."""
+TYPES = "urn:problem-type:retrain:"  # what a problem's `type` begins with
 
 
 Handler = Callable[[func.HttpRequest], func.HttpResponse]
 
 
-def answer(data: Any, status: HTTPStatus = HTTPStatus.OK) -> func.HttpResponse:
+class Contract(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operation takes and answers, as the OpenAPI document tells it."""
+
+    answers: dict[int, tuple[type, ...]]
+    """Types of the JSON by status; none: no content that anybody needs. Problems apart."""
+    problems: tuple[int, ...] = ()
+    """Beside those that every operation may answer."""
+    query: type[msgspec.Struct] = Nothing
+    body: tuple[Any, ...] = ()
+    """What the JSON of the body may be."""
+    optional_body: bool = True
+
+
+def operation(**contract: Any) -> Callable[[Handler], Handler]:
+    """Declare what an operation takes and answers, and turn the errors of `shared/` into problem documents."""
+
+    def declare(handler: Handler) -> Handler:
+        handle = problems(handler)
+        handle.contract = Contract(**contract)  # type: ignore[attr-defined]
+        return handle
+
+    return declare
+
+
+def answer(data: msgspec.Struct, status: HTTPStatus = HTTPStatus.OK) -> func.HttpResponse:
     """Return `data` as JSON, without what gives access."""
     text = masked(msgspec.json.encode(data).decode())
     return func.HttpResponse(text, status_code=status, mimetype="application/json")
 
 
-def problem(status: HTTPStatus, detail: str, **members: Any) -> func.HttpResponse:
-    """Return a problem document. `members` are further members of it."""
-    data = {"title": status.phrase, "status": status.value, "detail": detail, **members}
+def problem(status: HTTPStatus, kind: str, detail: str, faults: Sequence[str] = ()) -> func.HttpResponse:
+    """Return a problem document of a kind, with the faults of a configuration where it is about one."""
+    data = Problem(type=f"{TYPES}{kind}", title=status.phrase, status=status, detail=detail, faults=list(faults))
     text = masked(msgspec.json.encode(data).decode())
     return func.HttpResponse(text, status_code=status, mimetype="application/problem+json")
+
+
+def too_large(most: int) -> func.HttpResponse:
+    """Return the problem of a body that has more than so many bytes."""
+    return problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too-large", f"The body has more than {most:,} bytes.")
 
 
 def problems(handler: Handler) -> Handler:
@@ -70,11 +98,11 @@ def problems(handler: Handler) -> Handler:
         try:
             return handler(req)
         except ConfigurationError as error:
-            return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), faults=error.faults)
+            return problem(*STATUS[ConfigurationError], str(error), error.faults)
         except RetrainError as error:
-            status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+            status, kind = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
             log("http_problem", logging.WARNING, url=req.url.split("?")[0], status=status.value, reason=error)
-            return problem(status, str(error))
+            return problem(status, kind, str(error))
 
     return handle
 

@@ -51,6 +51,7 @@ HTTP = {
     "redrive": ("retrains/{key}/redrive", "POST"),
     "redrive_many": ("redrive", "POST"),
     "close": ("retrains/{key}/close", "POST"),
+    "openapi": ("openapi.json", "GET"),
 }
 
 

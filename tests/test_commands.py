@@ -9,8 +9,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,17 +16,16 @@ from typing import Any
 import click
 import pytest
 import requests
-from azure.storage.blob import ContainerClient
 
 from cli import environment
 from local.azurite import connection_string
 from local.process import HOST, free_ports
 from local.stack import Ports
 from tests.samples import ENVIRON
+from tests.stacks import INCOME, start
 from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
-DATA = ROOT / "tests" / "data"
 NOWHERE = 9  # the discard port: nobody listens
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
@@ -180,36 +177,6 @@ def test_interrupted_while_modules_are_imported() -> None:
 # Stacks
 
 
-class Started:
-    """A `./retrain start` of its own."""
-
-    def __init__(self, ports: Ports, process: subprocess.Popen[str], log: Path) -> None:
-        self.ports, self.process, self.log = ports, process, log
-        self.url = f"http://{HOST}:{ports.app}"
-        self.container = ContainerClient.from_connection_string(connection_string(ports.storage), "training-data")
-
-    def tick(self) -> None:
-        """Let the timer tick now."""
-        requests.post(f"{self.url}/admin/functions/tick", json={"input": ""}, timeout=60).raise_for_status()
-
-
-@contextmanager
-def start(ports: Ports, log: Path, *words: str) -> Iterator[Started]:
-    """Run `./retrain start` on ports until it is ready; end it as Ctrl-C does."""
-    options = ["--port", ports.app, "--workspace-port", ports.workspace, "--storage-port", ports.storage]
-    line = [sys.executable, "-m", "local", "start", *map(str, options), "--host", "builtin", *words]
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "RETRAIN_STACKS") if name in os.environ}
-    with log.open("w") as out:
-        process = subprocess.Popen(line, cwd=ROOT, env=kept, stdout=out, stderr=out, text=True)
-    try:
-        until(lambda: "Ctrl-C ends everything" in log.read_text() or process.poll() is not None, timeout_s=60)
-        assert process.poll() is None, log.read_text()
-        yield Started(ports, process, log)
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(60)
-
-
 def answer(*words: str) -> Any:
     """Run an operator's command with no setting given; return its JSON."""
     done = run(*words, "--json")
@@ -221,7 +188,7 @@ def answer(*words: str) -> Any:
 def test_stacks_are_found_by_the_operators_commands(tmp_path: Path) -> None:
     """One is found by itself; of two it must be said which; one that ended is forgotten."""
     with start(Ports.free(), tmp_path / "a.log") as one:
-        one.container.upload_blob("income/us/a.csv", (DATA / "income.csv").read_bytes())
+        one.container.upload_blob("income/us/a.csv", INCOME)
         shown = until(lambda: answer("history")["retrains"])
         assert [entry["path"] for entry in shown] == ["income/us/a.csv"]
         assert answer("check")["ok"] is True
@@ -257,7 +224,7 @@ def test_stack_that_keeps_what_it_has(tmp_path: Path) -> None:
         requests.post(
             f"http://{HOST}:{ports.workspace}/_control/settings", json={"engine": "hold"}, timeout=10
         ).raise_for_status()
-        first.container.upload_blob("income/us/a.csv", (DATA / "income.csv").read_bytes())
+        first.container.upload_blob("income/us/a.csv", INCOME)
         [entry] = until(lambda: [one for one in answer("history")["retrains"] if one["run_id"]])
     with start(ports, tmp_path / "b.log", "--keep", str(keep)) as second:
         assert second.container.get_blob_client("income/us/a.csv").exists()
@@ -303,7 +270,7 @@ def test_history_for_people_and_by_state(tmp_path: Path) -> None:
         assert run("wait", key).returncode == 1
         control = f"http://{HOST}:{made.ports.workspace}/_control/settings"
         requests.post(control, json={"engine": "hold"}, timeout=10).raise_for_status()
-        made.container.upload_blob("income/us/held.csv", (DATA / "income.csv").read_bytes())
+        made.container.upload_blob("income/us/held.csv", INCOME)
         [held] = until(lambda: [one for one in answer("history")["retrains"] if one["path"] == "income/us/held.csv"])
         assert run("wait", held["key"], "--timeout", "1s").returncode == 3
 

@@ -191,7 +191,7 @@ def test_folder_waits_for_a_file_in_the_archive(app: App, workspace: LocalWorksp
     blob(made, "income/us/_SUCCESS").upload_blob(b"")
     outcome = told(made, "income/us/_SUCCESS")
     assert outcome.settling
-    [waiting] = status.status(made)["waiting"]["settling"]
+    [waiting] = status.status(made).waiting.settling
     assert waiting.missing == f"{PATH!r} as data (it is in the archive tier, where nothing can read it)"
     blob(made).set_standard_blob_tier("Hot")
     blob(made, "income/us/_SUCCESS").upload_blob(b"", overwrite=True)
@@ -316,9 +316,9 @@ def test_container_that_cannot_be_listed(app: App, workspace: LocalWorkspace, mo
         for _ in range(2):  # the first may lose all its time where nothing can be listed; the second begins elsewhere
             tick(made)
         assert runs(workspace) == 1
-        faults = {one["container"]: one["fault"] for one in status.status(made)["search"]}
+        faults = {one.container: one.fault for one in status.status(made).search}
         assert faults[healthy.container_name] is None
-        assert "Listing" in faults[other]
+        assert "Listing" in str(faults[other])
         # What is announced is looked at by name, and needs no listing.
         odd.upload_blob("income/us/b.csv", b"a", overwrite=True)
         [outcome] = deliver(made, "odd", "income/us/b.csv", Source.BLOB_EVENT)

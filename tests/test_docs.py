@@ -12,12 +12,13 @@ import msgspec
 import pytest
 
 from cli.commands import commands as operators
-from functions.operate import Close, Redrive, RedriveMany
+from functions.asked import ToClose, ToRedrive, ToRedriveMany
 from local.__main__ import main as development
 from local.stack import Ports
 from shared.operate.calls import Call
 from tests.fixtures_workspace import LocalWorkspace
-from tests.test_commands import answer, run, start
+from tests.stacks import start
+from tests.test_commands import answer, run
 from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
@@ -102,9 +103,9 @@ def test_readme_from_top_to_bottom(tmp_path: Path) -> None:
 
 BODIES: dict[str, type[msgspec.Struct]] = {
     "POST /api/retrain": Call,
-    "POST /api/retrains/{key}/redrive": Redrive,
-    "POST /api/redrive": RedriveMany,
-    "POST /api/retrains/{key}/close": Close,
+    "POST /api/retrains/{key}/redrive": ToRedrive,
+    "POST /api/redrive": ToRedriveMany,
+    "POST /api/retrains/{key}/close": ToClose,
 }
 
 

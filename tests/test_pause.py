@@ -59,13 +59,13 @@ def test_what_arrives_while_paused_waits(app: App, workspace: LocalWorkspace, cl
         tick(app)
     assert runs(workspace) == 0
     told = status.status(app)
-    assert "new cluster on Monday" in told["paused"][rule or "*"]
-    assert told["open"]["income-files"] == 2
+    assert "new cluster on Monday" in told.paused[rule or "*"]
+    assert told.open["income-files"] == 2
     pausing.resume(app, rule)
     clock(seconds=20)
     tick(app)
     assert runs(workspace) == 2
-    assert status.status(app)["paused"] == {}
+    assert status.status(app).paused == {}
 
 
 def test_other_rules_go_on(app: App, workspace: LocalWorkspace, clock: Any) -> None:

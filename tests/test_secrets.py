@@ -95,7 +95,7 @@ def printed(*words: str) -> str:
 
 def said(error: ConfigurationError) -> str:
     """Return the HTTP API's answer."""
-    return problem(HTTPStatus.SERVICE_UNAVAILABLE, str(error), faults=error.faults).get_body().decode()
+    return problem(HTTPStatus.SERVICE_UNAVAILABLE, "configuration", str(error), error.faults).get_body().decode()
 
 
 def offline() -> str:

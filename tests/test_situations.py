@@ -166,10 +166,10 @@ def test_role_that_comes_late(
     assert states(app) == {"deferred": 30}
     assert found["submit"] == 1
     told = status.status(app)
-    [blocked] = told["blocked"]
+    [blocked] = told.blocked
     assert (blocked.waiting, blocked.version) == (30, "1")
     assert blocked.cause.startswith("403 ")
-    assert told["open"] == {RULE: 30}
+    assert told.open == {RULE: 30}
     with counted(workspace, monkeypatch) as found:
         for _ in range(10):
             clock.on(minutes=1)
@@ -181,7 +181,7 @@ def test_role_that_comes_late(
     tick(app)
     assert states(app) == {"submitted": 30}
     assert len(set(keys(workspace))) == len(keys(workspace)) == 30
-    assert status.status(app)["blocked"] == []
+    assert status.status(app).blocked == []
 
 
 def test_what_nobody_takes_for_a_week_is_refused(app: App, workspace: LocalWorkspace, clock: Clock) -> None:
@@ -577,7 +577,7 @@ def test_storage_that_fails_does_not_lose_the_page(
         patch.setattr(app.ledger, "enter", fails)
         patch.setattr(app.ledger, "probe", fails)
         tick(app)
-    assert "503" in str(status.status(app)["search"][0]["fault"])
+    assert "503" in str(status.status(app).search[0].fault)
     tick(app)
     assert len(keys(workspace)) == 1
 
@@ -596,11 +596,11 @@ def test_pass_that_is_broken_off_is_no_pass(
     with monkeypatch.context() as patch:
         patch.setattr(search.Finder, "feed", wrong)
         tick(app)
-    assert "ZeroDivisionError" in str(status.status(app)["search"][0]["fault"])
+    assert "ZeroDivisionError" in str(status.status(app).search[0].fault)
     clock.on(minutes=12)
     tick(app)
     assert len(keys(workspace)) == 1
-    assert status.status(app)["search"][0]["fault"] is None
+    assert status.status(app).search[0].fault is None
 
 
 def test_daily_comparison_finds_what_has_an_old_date(app: App, workspace: LocalWorkspace, clock: Clock) -> None:
@@ -680,7 +680,7 @@ def test_marker_completes_one_content(app: App, workspace: LocalWorkspace, clock
         deliver(marked, "training", "income/us/_SUCCESS", Source.BLOB_EVENT)
         tick(marked)
         assert len(keys(workspace)) == job + 1
-    assert "a newer marker" not in str(status.status(marked)["waiting"]["settling"])
+    assert "a newer marker" not in str(status.status(marked).waiting.settling)
 
 
 def test_folder_that_waits_is_looked_at_less_and_less_and_told_of(
@@ -695,7 +695,7 @@ def test_folder_that_waits_is_looked_at_less_and_less_and_told_of(
         clock.on(minutes=1)
         tick(marked)
     assert listed["income/us/"] <= 8
-    [waiting] = status.status(marked)["waiting"]["settling"]
+    [waiting] = status.status(marked).waiting.settling
     assert waiting.missing == "the marker '_SUCCESS'"
     workspace.upload("income/us/_SUCCESS", "")
     [outcome] = deliver(marked, "training", "income/us/_SUCCESS", Source.BLOB_EVENT)
@@ -718,7 +718,7 @@ def test_files_of_a_complete_folder_that_are_told_of_again(
     listed = listings(monkeypatch)
     [outcome] = deliver(marked, "training", "income/us/_SUCCESS", Source.BLOB_EVENT)
     assert outcome.skip is not None
-    assert status.status(marked)["settling"] == {}
+    assert status.status(marked).settling == {}
     for arrival in old:
         act(marked, match(marked.settings.rules, arrival, {}), arrival)
         tick(marked)
@@ -726,7 +726,7 @@ def test_files_of_a_complete_folder_that_are_told_of_again(
     clock.on(minutes=11)
     tick(marked)
     assert listed["income/us/"] == 1
-    assert status.status(marked)["settling"] == {}
+    assert status.status(marked).settling == {}
     assert len(keys(workspace)) == 1
 
 
@@ -802,7 +802,7 @@ def test_file_that_is_written_in_steps_is_one_run(app: App, workspace: LocalWork
     tick(quiet)
     tick(quiet)
     assert len(keys(workspace)) == 1
-    assert status.status(quiet)["settling"] == {}
+    assert status.status(quiet).settling == {}
 
 
 # Rows of other versions

@@ -54,7 +54,7 @@ def test_blobs_that_start_nothing_are_counted_by_reason_and_the_last_are_kept(
     for name in ("scratch/a.txt", "scratch/b.txt"):
         workspace.upload(name, "x")
         arrive(app, "training", name, Source.BLOB_EVENT)
-    found = status(app)["skips"]
+    found = status(app).skips
     [reason] = found.reasons
     assert (reason.count, reason.rule) == (2, samples.RULE.name)
     assert "does not match" in reason.reason
@@ -130,7 +130,7 @@ def test_blob_that_a_thousand_rules_do_not_take_is_one_line(
     assert len(outcomes) == 1000
     assert "1,000 rules: r0: path does not match" in line
     assert "and 997 more" in line
-    assert sum(one.count for one in status(many)["skips"].reasons) == 1
+    assert sum(one.count for one in status(many).skips.reasons) == 1
 
 
 def test_same_reason_with_other_names_and_numbers_is_counted_as_one() -> None:

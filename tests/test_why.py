@@ -78,8 +78,8 @@ def test_blob_that_has_its_run_and_an_earlier_version(app: App, workspace: Local
     [told] = story.rules
     assert told.verdict == "started"
     assert told.request is not None
-    assert told.request["key"] == now.key
-    assert [entry["key"] for entry in story.earlier] == [before.key]
+    assert told.request.key == now.key
+    assert [entry.key for entry in story.earlier] == [before.key]
 
 
 @pytest.mark.parametrize("status", [403, 429])

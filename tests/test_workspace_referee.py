@@ -4,11 +4,8 @@ The SDK needs Python <= 3.11, so it runs in an environment of its own, kept in .
 only where there is no such Python or the packages cannot be installed.
 """
 
-import hashlib
 import json
-import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,43 +13,16 @@ import pytest
 
 from local.workspace.sample_data import generate
 from local.workspace.seed import PIPELINE_IDS
-from tests.fixtures_workspace import ROOT, LocalWorkspace
+from tests.environments import python_of
+from tests.fixtures_workspace import LocalWorkspace
 
 REFEREE = Path(__file__).parent / "referee"
-CACHE = ROOT / ".retrain" / "referee"
-PYTHONS = ("python3.11", "python3.10", "python3.9", "python3.8")
 
 
 @pytest.fixture(scope="session")
 def sdk_python() -> Path:
     """The Python of the SDK's environment, built when its requirements are new."""
-    requirements = REFEREE / "requirements.txt"
-    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
-    folder = CACHE / digest
-    python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-    if (folder / "complete").exists():
-        return python
-    shutil.rmtree(folder, ignore_errors=True)
-    old = next((path for name in PYTHONS if (path := shutil.which(name)) and _runs(path)), None)
-    if old is None:
-        pytest.skip(f"the v1 SDK needs one of {', '.join(PYTHONS)}; none is on PATH")
-    uv = shutil.which("uv", path=str(Path(sys.executable).parent)) or shutil.which("uv")
-    if uv:
-        steps = [[uv, "venv", "--python", old, str(folder)]]
-        steps += [[uv, "pip", "install", "--python", str(python), "-r", str(requirements)]]
-    else:
-        steps = [[old, "-m", "venv", str(folder)], [str(python), "-m", "pip", "install", "-r", str(requirements)]]
-    for step in steps:
-        done = subprocess.run(step, capture_output=True, text=True, timeout=600, check=False)
-        if done.returncode:
-            pytest.skip(f"the v1 SDK cannot be installed: {done.stderr.strip().splitlines()[-1]}")
-    (folder / "complete").touch()
-    return python
-
-
-def _runs(python: str) -> bool:
-    """Tell whether this is a Python that starts: a shim on PATH may stand for one that is not installed."""
-    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
+    return python_of(REFEREE / "requirements.txt", ("python3.11", "python3.10", "python3.9", "python3.8"))
 
 
 @pytest.fixture

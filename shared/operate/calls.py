@@ -5,8 +5,10 @@ Never sends by itself: `flow/arrive.py` does.
 
 import time
 from collections.abc import Iterable
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from shared.app import App
 from shared.errors import BadRequestError, ConflictError, NotFoundError
@@ -27,7 +29,7 @@ PATIENCE_S, LOOK_S = 5.0, 0.2
 class Call(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a caller of POST /api/retrain asks for."""
 
-    path: str
+    path: Annotated[str, Meta(min_length=1)]
     datastore: str | None = None
     """May be left out when `rule` is given."""
     rule: str | None = None

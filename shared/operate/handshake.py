@@ -15,11 +15,14 @@ _SERVICE = re.compile(r"https://[a-z0-9-]+(\.[a-z0-9-]+)*\.eventgrid\.azure\.(ne
 _WAIT_S = 5.0
 
 
-def confirm(code: str, url: str) -> dict[str, str]:
-    """Return the answer to a validation event. Raises BadRequestError when it cannot be confirmed."""
+def confirm(code: str, url: str) -> str:
+    """Return what a validation event is answered with; empty when its address was asked.
+
+    Raises BadRequestError when it cannot be confirmed.
+    """
     if code:
         log("event_grid_handshake", by="code")
-        return {"validationResponse": code}
+        return code
     if not _SERVICE.fullmatch(url):
         raise BadRequestError("A validation event needs a validationCode, or a validationUrl of Event Grid.")
     try:
@@ -30,4 +33,4 @@ def confirm(code: str, url: str) -> dict[str, str]:
     log("event_grid_handshake", by="url", status=status)
     if status != 200:
         raise BadRequestError(f"The validationUrl answered {status}.")
-    return {}
+    return ""

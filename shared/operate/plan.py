@@ -6,6 +6,7 @@ Never claims and never sends anything; the ledger is only asked whether a reques
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Literal
 
 import msgspec
 
@@ -26,8 +27,8 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
 
     path: str
     rule: str | None
-    decision: str
-    """`start`, `started` (it has its row already), `settle` or `skip`."""
+    decision: Literal["start", "started", "settle", "skip"]
+    """`started`: it has its row already."""
     reason: str = ""
     key: str = ""
     state: str = ""

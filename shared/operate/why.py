@@ -4,7 +4,7 @@ Never changes anything. Each link of the way is told, also where storage does no
 """
 
 from datetime import datetime
-from typing import Any
+from typing import Literal
 
 import msgspec
 
@@ -16,7 +16,7 @@ from shared.ledger.table import Only
 from shared.ledger.watch import search_of
 from shared.operate.calls import looked_at
 from shared.operate.plan import waits_for
-from shared.operate.views import view
+from shared.operate.views import View, view
 from shared.rules.arrival import Arrival, Source
 from shared.rules.decision import Decision, RetrainRequest, Settling
 from shared.rules.match import match
@@ -24,15 +24,18 @@ from shared.rules.match import match
 EARLIER = 5  # requests for other versions of the blob that are told
 
 
+Verdict = Literal["started", "waiting", "missed", "skipped"]
+
+
 class ByRule(msgspec.Struct, frozen=True, kw_only=True):
     """What one rule makes of the blob."""
 
     rule: str | None
     """None: it is no data to any rule."""
-    verdict: str
-    """`started`, `waiting`, `missed` (it will be found) or `skipped`."""
+    verdict: Verdict
+    """`missed`: it has no request, and will be found."""
     reason: str
-    request: dict[str, Any] | None = None
+    request: View | None = None
     """The row, where it has one."""
 
 
@@ -48,7 +51,7 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     etag: str | None = None
     written: datetime | None = None
     rules: list[ByRule] = []
-    earlier: list[dict[str, Any]] = []
+    earlier: list[View] = []
     """Requests for other versions of it, newest data first."""
 
 
@@ -65,7 +68,7 @@ def why(app: App, datastore: str, path: str) -> Story:
     source = Source.BLOB_SCAN if app.settings.blob_source == "LogsAndContainerScan" else Source.BLOB_EVENT
     decisions = match(app.settings.rules, arrival, since_of_rules(app, source))
     told = [_by_rule(app, arrival, decision) for decision in decisions]
-    current = {one.request["key"] for one in told if one.request}
+    current = {one.request.key for one in told if one.request}
     return Story(
         datastore=datastore,
         path=path,
@@ -94,8 +97,12 @@ def _by_rule(app: App, arrival: Arrival, decision: Decision) -> ByRule:
     if row is None:
         return _missed(app, decision.rule, arrival)
     ended_or_sent = row.entry.state not in (State.QUEUED, State.DEFERRED, State.HELD, State.UNCERTAIN)
-    verdict = "started" if ended_or_sent else "waiting"
-    return ByRule(rule=decision.rule, verdict=verdict, reason=_told(row.entry), request=view(row.entry))
+    return ByRule(
+        rule=decision.rule,
+        verdict="started" if ended_or_sent else "waiting",
+        reason=_told(row.entry),
+        request=view(row.entry),
+    )
 
 
 def _told(entry: Entry) -> str:

@@ -36,13 +36,17 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
     """The blob is there, and its data is still to come: only what may be empty counts."""
 
 
-class _EventGrid(msgspec.Struct, rename="camel"):
+class GridEvent(msgspec.Struct, rename="camel"):
+    """An event in Event Grid's own schema, as far as it counts here."""
+
     event_type: str
     data: dict[str, Any]
     id: str = ""
 
 
-class _Cloud(msgspec.Struct):
+class CloudEvent(msgspec.Struct):
+    """A CloudEvent, as far as it counts here."""
+
     specversion: str
     type: str
     data: dict[str, Any] = {}
@@ -76,9 +80,9 @@ def read(headers: Mapping[str, str], body: Any) -> list[Event]:
 def _event(item: Any, where: str) -> Event:
     try:
         if isinstance(item, dict) and "specversion" in item:
-            cloud = msgspec.convert(item, _Cloud)
+            cloud = msgspec.convert(item, CloudEvent)
             return Event(type=cloud.type, data=cloud.data, id=cloud.id)
-        grid = msgspec.convert(item, _EventGrid)
+        grid = msgspec.convert(item, GridEvent)
         return Event(type=grid.event_type, data=grid.data, id=grid.id)
     except msgspec.ValidationError as error:
         raise ValueError(f"{where}neither an event of Event Grid nor a CloudEvent: {error}") from error

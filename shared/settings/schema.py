@@ -42,7 +42,7 @@ def schema() -> dict[str, Any]:
     made = msgspec.json.schema(File)
     for name, definition in made["$defs"].items():
         kind = next(found for place in (sys.modules[__name__], model, rule) if (found := getattr(place, name, None)))
-        for field, text in _field_docs(kind).items():
+        for field, text in field_docs(kind).items():
             definition["properties"][field].setdefault("description", text)
     made = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": TITLE, **made}
     loose: dict[str, Any] = _with_settings(made)
@@ -54,8 +54,8 @@ def text() -> str:
     return msgspec.json.format(msgspec.json.encode(schema()), indent=2).decode() + "\n"
 
 
-def _field_docs(kind: type) -> dict[str, str]:
-    """Return the text that follows each field of a class."""
+def field_docs(kind: type) -> dict[str, str]:
+    """Return the text that follows each of a class's own fields."""
     [body] = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(body, ast.ClassDef)
     docs = dict[str, str]()
