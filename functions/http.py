@@ -2,10 +2,12 @@
 
 import json
 import logging
+import re
 from collections.abc import Callable, Sequence
+from enum import Enum
 from functools import wraps
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 from urllib.parse import parse_qsl, urlsplit
 
 import azure.functions as func
@@ -42,6 +44,7 @@ STATUS: dict[type[RetrainError], tuple[HTTPStatus, str]] = {
     EndpointError: (HTTPStatus.SERVICE_UNAVAILABLE, "endpoint"),
     RetrainError: (HTTPStatus.INTERNAL_SERVER_ERROR, "other"),
 }
+_MEMBER = re.compile(r"at `\$\.(\w+)`")
 TYPES = "urn:problem-type:retrain:"  # what a problem's `type` begins with
 
 
@@ -125,7 +128,7 @@ def query_as[T: msgspec.Struct](req: func.HttpRequest, kind: type[T]) -> T:
     try:
         return msgspec.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
-        raise BadRequestError(f"A query parameter is not what is expected: {error}; {told}.") from error
+        raise BadRequestError(f"A query parameter is not what is expected: {_said(error, kind)}; {told}.") from error
 
 
 def body_as[T](req: func.HttpRequest, kind: type[T]) -> T:
@@ -138,7 +141,17 @@ def typed[T](data: Any, kind: type[T]) -> T:
     try:
         return msgspec.convert(data, kind)
     except msgspec.ValidationError as error:
-        raise BadRequestError(f"The body is not what is expected: {error}.") from error
+        raise BadRequestError(f"The body is not what is expected: {_said(error, kind)}.") from error
+
+
+def _said(error: msgspec.ValidationError, kind: Any) -> str:
+    """Return what is wrong, with the words that there are where it is none of them: the library does not list them."""
+    at = _MEMBER.search(str(error))
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(kind)} if at else {}
+    kinds = (fields.get(at[1]), *get_args(fields.get(at[1]))) if at else ()
+    words = [word for one in kinds if get_origin(one) is Literal for word in get_args(one)]
+    words += [str(word) for one in kinds if isinstance(one, type) and issubclass(one, Enum) for word in one]
+    return f"{error}; there are: {', '.join(words)}" if words and "enum value" in str(error) else str(error)
 
 
 def json_of(req: func.HttpRequest) -> Any:

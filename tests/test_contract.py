@@ -91,3 +91,18 @@ def test_api_answers_what_its_document_says(stack: Started, tmp_path: Path) -> N
     assert done.returncode == 0, done.stdout
     told: Any = re.search(r"(\d+) generated", done.stdout)
     assert int(told[1]) > 200
+
+
+@pytest.mark.parametrize(("method", "path", "member"), [("GET", "retrains", "state"), ("POST", "redrive", "state")])
+def test_word_that_is_none_is_answered_with_those_that_there_are(
+    stack: Started, method: str, path: str, member: str
+) -> None:
+    """Of a query and of a body."""
+    url, wish = f"{stack.url}/api/{path}", {member: "odd"}
+    answer = (
+        requests.get(url, params=wish, timeout=30)
+        if method == "GET"
+        else requests.post(url, json={"rule": "income-files", **wish}, timeout=30)
+    )
+    assert answer.status_code == 400
+    assert re.search("'odd'.* there are: .*refused", answer.json()["detail"])
