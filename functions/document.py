@@ -107,7 +107,8 @@ def _operation(
     for status, kinds in contract.answers.items():
         content = {JSON: {"schema": _any_of(schemas[str(kind)] for kind in kinds)}}
         made["responses"][str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
-    told = [status for status in (*ALWAYS, *contract.problems) if status not in contract.answers]
+    always = (*ALWAYS, 403) if method == "post" else ALWAYS  # what a page of another site sends
+    told = [status for status in (*always, *contract.problems) if status not in contract.answers]
     made["responses"] |= _problems(sorted(told))
     return made
 

@@ -65,14 +65,46 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def operation(**contract: Any) -> Callable[[Handler], Handler]:
-    """Declare what an operation takes and answers, and turn the errors of `shared/` into problem documents."""
+    """Declare what an operation takes and answers.
+
+    Errors of `shared/` become problem documents, and for a browser pages; what another site's page sends is refused.
+    """
 
     def declare(handler: Handler) -> Handler:
-        handle = problems(handler)
+        answering = problems(handler)
+
+        @wraps(handler)
+        def handle(req: func.HttpRequest) -> func.HttpResponse:
+            answered = _cross_site() if req.method == "POST" and is_cross_site(req) else answering(req)
+            return _shown(req, answered)
+
         handle.contract = Contract(**contract)  # type: ignore[attr-defined]
         return handle
 
     return declare
+
+
+def is_cross_site(req: func.HttpRequest) -> bool:
+    """Tell whether a page of another site sends this: a browser says so, in one of two headers; programs send neither.
+
+    Somebody who is signed in here must not act by looking at a page elsewhere. Source: Fetch Metadata (W3C).
+    """
+    if site := req.headers.get("sec-fetch-site"):
+        return site not in ("same-origin", "none")
+    origin = req.headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != req.headers.get("host", urlsplit(req.url).netloc)
+
+
+def _cross_site() -> func.HttpResponse:
+    return problem(HTTPStatus.FORBIDDEN, "cross-site", "A page of another site has sent this. Do it on a page of ours.")
+
+
+def _shown(req: func.HttpRequest, answered: func.HttpResponse) -> func.HttpResponse:
+    if not is_browser(req):
+        return answered
+    from functions import pages  # its template engine is for browsers only
+
+    return pages.for_browser(req, answered)
 
 
 def answer(data: msgspec.Struct, status: HTTPStatus = HTTPStatus.OK) -> func.HttpResponse:
@@ -133,7 +165,26 @@ def query_as[T: msgspec.Struct](req: func.HttpRequest, kind: type[T]) -> T:
 
 def body_as[T](req: func.HttpRequest, kind: type[T]) -> T:
     """Return the JSON body as `kind`. Raises BadRequestError saying what is wrong and where."""
-    return typed(json_of(req), kind)
+    return typed(_form_of(req) if _is_form(req) else json_of(req), kind)
+
+
+def _is_form(req: func.HttpRequest) -> bool:
+    """Tell whether a form of our page was sent; `curl -d` says the same of its content, but asks for no page."""
+    form = req.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+    return form and is_browser(req)
+
+
+def _form_of(req: func.HttpRequest) -> dict[str, str]:
+    """Return the fields of a form. Raises BadRequestError."""
+    try:
+        return _once(parse_qsl(req.get_body().decode(), keep_blank_values=True, strict_parsing=True, errors="strict"))
+    except ValueError as error:
+        raise BadRequestError(f"The form is not what is expected: {error}.") from error
+
+
+def is_browser(req: func.HttpRequest) -> bool:
+    """Tell whether a page is asked for, rather than data."""
+    return "text/html" in req.headers.get("accept", "")
 
 
 def typed[T](data: Any, kind: type[T]) -> T:

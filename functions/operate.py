@@ -9,13 +9,14 @@ import azure.functions as func
 
 from functions.answers import RedrivenMany, Resumed, Retrains
 from functions.asked import Blob, Nothing, Page, ToClose, ToPause, ToRedrive, ToRedriveMany, ToResume
-from functions.http import answer, body_as, operation, query_as
+from functions.http import answer, body_as, is_browser, operation, query_as
 from shared.app import app
 from shared.errors import ConfigurationError
 from shared.ledger.entries import State
 from shared.ledger.pauses import Pause
 from shared.ledger.table import Only
 from shared.operate import health as healths
+from shared.operate import overview as overviews
 from shared.operate import pausing
 from shared.operate import redrive as operators
 from shared.operate import status as statuses
@@ -35,7 +36,12 @@ blueprint = func.Blueprint()
 def status(req: func.HttpRequest) -> func.HttpResponse:
     """Answer 200 when the configuration is sound and the ledger can be reached, else 503 with what is wrong."""
     query_as(req, Nothing)
-    return answer(statuses.status(app()))
+    made = app()
+    if is_browser(req):
+        from functions import pages
+
+        return pages.status(req, overviews.overview(made))
+    return answer(statuses.status(made))
 
 
 @blueprint.function_name("health")
@@ -85,7 +91,12 @@ def retrain_by_key(req: func.HttpRequest) -> func.HttpResponse:
     """Answer one retrain request, with the times of its way and what was sent."""
     query_as(req, Nothing)
     made = app()
-    return answer(detail(made, operators.found(made, req.route_params["key"]).entry))
+    told = detail(made, operators.found(made, req.route_params["key"]).entry)
+    if is_browser(req):
+        from functions import pages
+
+        return pages.retrain(req, told, made.ledger.now())
+    return answer(told)
 
 
 @blueprint.function_name("redrive")

@@ -60,7 +60,7 @@ def test_types_of_problems_are_told_apart() -> None:
     assert len(set(kinds)) == len(kinds)
     docs = (Path(__file__).parents[1] / "docs" / "http.md").read_text()
     told = set(re.findall(rf"`{TYPES}([a-z-]+)`", docs))
-    assert told >= {*kinds, "too-large"}
+    assert told >= {*kinds, "too-large", "cross-site"}
 
 
 def test_states_that_may_be_redriven_are_those_of_the_command() -> None:
