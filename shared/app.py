@@ -172,7 +172,10 @@ def build(settings: Settings) -> App:
     """Wire the parts for `settings`. Raises ConfigurationError when a connection's settings have gaps."""
     return App(
         settings=settings,
-        ledger=Ledger(table_client(settings.ledger.connection, settings.ledger.table)),
+        ledger=Ledger(
+            table_client(settings.ledger.connection, settings.ledger.table),
+            told=settings.notify.on if settings.notify else (),
+        ),
         datastores={
             name: Datastore(name, container_client(store.connection, store.container))
             for name, store in settings.datastores.items()

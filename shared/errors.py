@@ -25,7 +25,8 @@ _SECRETS = re.compile(
     rf"|(Bearer\s+){_VALUE}"
     r"|\beyJ[\w-]{10,}\.[\w-]+\.[\w-]+"
     r"|(?<![\w+/-])[\w+/-]{40,}={1,2}(?![\w=])"
-    r"|\b[\w.~-]{3}\dQ~[\w.~-]{31,}",
+    r"|\b[\w.~-]{3}\dQ~[\w.~-]{31,}"
+    r"|\bwhsec_[\w+/=-]+",
     re.IGNORECASE,
 )
 LONGEST_SHOWN = 200  # characters of a value

@@ -54,6 +54,7 @@ FLOORS = {
     "storage": 3,
     "pipelines": 3,
     "rules": 2,
+    "notices": 4,
     "identity": 2,
     "log": 2,
     "errors": 1,

@@ -1,21 +1,22 @@
 """The timer's tick: in which order, for how long; nothing else. What is not done in time, the next tick does.
 
 First what was sent is looked after, then what waits is sent, from one pool; then what gathers and what was missed is
-entered, and sent at once where there is time. Each step has a time of its own, so that none keeps another from its turn
-for ever. Never overlaps with itself: the platform runs one at a time.
+entered, and sent at once where there is time; last, somebody is told what needs a person. Each step has a time of its
+own, so that none keeps another from its turn for ever. Never overlaps with itself: the platform runs one at a time.
 """
 
 from datetime import datetime, timedelta
 
 from shared.app import App
 from shared.flow import folders, hold, limits, rounds, search, send
+from shared.flow.notify import notify
 from shared.flow.send import Job
 from shared.ledger import ticks
 from shared.ledger.entries import LAYOUT, State, Work
 from shared.log import logged
 
 # How long each step may go on beginning things. The platform starts a tick each minute, and kills one after ten.
-ROUND, SEND, FOLDERS, SEARCH, SEND_FOUND = (timedelta(seconds=seconds) for seconds in (15, 20, 10, 8, 10))
+ROUND, SEND, FOLDERS, SEARCH, SEND_FOUND, NOTIFY = (timedelta(seconds=seconds) for seconds in (15, 20, 10, 8, 10, 10))
 HEAD = 1000  # of a rule's queue, that is looked at in one tick
 
 
@@ -46,6 +47,8 @@ def tick(app: App) -> None:
         found |= search.search(app, within(SEARCH))
     with logged("send"):
         send.send_all(app, waiting(app, sorted(found)), within(SEND_FOUND))
+    with logged("notify"):
+        notify(app, names, works, within(NOTIFY))
     with logged("tick"):
         ticks.note(app.ledger, begun_at, before)
 

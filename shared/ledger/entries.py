@@ -121,6 +121,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     ended_at: datetime | None = None
     redriven: str = ""
     """Key of the attempt that an operator started in place of this one."""
+    told: str = ""
+    """The states that somebody was, or is, to be told of, each once."""
     endpoint: str = ""
     """Of layout 1: which endpoint it was sent to."""
     layout: int = LAYOUT
@@ -200,6 +202,12 @@ def entry_of(request: RetrainRequest, state: State, change: str, now: datetime, 
         changed_at=now,
         **columns,
     )
+
+
+def note_columns(entry: Entry) -> dict[str, Any]:
+    """Return the row that says that the entry's state is to be told."""
+    columns = {"MadeAt": entry.changed_at, "DueAt": entry.changed_at, "Tries": 0, "Told": False}
+    return {"PartitionKey": entry.rule, "RowKey": f"n|{entry.key}|{entry.state}", **columns}
 
 
 def content_row(request: RetrainRequest) -> str:

@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from typing import Any
@@ -37,6 +37,7 @@ from shared.ledger.entries import (
     entry_of,
     history_columns,
     history_key,
+    note_columns,
     open_columns,
     read_entry,
     read_work,
@@ -114,9 +115,17 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 class Ledger:
     """The table. All methods raise StorageError when the account does not do as asked."""
 
-    def __init__(self, table: TableClient, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        """Keep the ledger in `table`; `now` is the clock for the times written into rows."""
-        self.table, self.now, self.closed = table, now, False
+    def __init__(
+        self,
+        table: TableClient,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        told: Collection[str] = (),
+    ) -> None:
+        """Keep the ledger in `table`; `now` is the clock for the times written into rows.
+
+        Of entries that come to a state of `told` somebody is to be told: see `notes.py`.
+        """
+        self.table, self.now, self.told, self.closed = table, now, told, False
 
     def close(self) -> None:
         """Give back the connections; nothing can be read or written any more."""
@@ -129,8 +138,8 @@ class Ledger:
         With `gate`, only as long as that is as it was read: then it counts one more. Raises ConflictError when it is
         not, BadRequestError when the request is larger than a row.
         """
-        entry = entry_of(request, state, uuid.uuid4().hex, self.now(), **_fitting(columns))
-        operations: list[Operation] = [("create", history_columns(entry, whole=True))]
+        entry = self._noted(entry_of(request, state, uuid.uuid4().hex, self.now(), **_fitting(columns)))
+        operations: list[Operation] = [("create", history_columns(entry, whole=True)), *self._note(None, entry)]
         if state in OPEN:
             operations.append(("create", open_columns(entry)))
         if request.content:
@@ -191,8 +200,9 @@ class Ledger:
             raise ConflictError(f"{before.key} came to its end already: it is {before.state}.")
         told = {"state": state, "changed_at": self.now(), "change": uuid.uuid4().hex}
         layout = max(before.layout, LAYOUT)
-        entry = msgspec.structs.replace(before, **told, layout=layout, **_fitting(changes))
+        entry = self._noted(msgspec.structs.replace(before, **told, layout=layout, **_fitting(changes)))
         operations: list[Operation] = [("update", history_columns(entry, whole=False), if_unchanged(row.etag))]
+        operations += self._note(before, entry)
         # Of layout 1 all open rows, also those of the queue, are in the timer's place.
         was, is_ = "o" if before.layout < LAYOUT else PLACES[before.state], PLACES.get(state)
         if is_:
@@ -216,6 +226,17 @@ class Ledger:
                 raise ConflictError(f"{was_to}, but another worker was first: it is {found}.") from error
         return Row(entry=entry, etag=etags[0]["etag"]), etags
 
+    def _noted(self, entry: Entry) -> Entry:
+        """Return the entry with its state among those that are told of, where that is to be."""
+        if entry.state not in self.told or entry.state in entry.told.split():
+            return entry
+        return msgspec.structs.replace(entry, told=f"{entry.told} {entry.state}".strip())
+
+    def _note(self, before: Entry | None, entry: Entry) -> list[Operation]:
+        """Return what makes the note of a state that the entry has come to for the first time."""
+        is_new = entry.told != (before.told if before else "")
+        return [("upsert", note_columns(entry), {"mode": UpdateMode.REPLACE})] if is_new else []
+
     def gate(self, rule: str, day: str) -> Gate:
         """Return the gate of a rule on a day; the first reader makes it."""
         row = self.find(rule, "gate")
@@ -228,10 +249,11 @@ class Ledger:
     def bury(self, request: RetrainRequest, reason: str) -> Entry:
         """Make a `dead` row for an arrival that never got one. One that is buried already stays as it is."""
         now = self.now()
-        entry = entry_of(request, State.DEAD, uuid.uuid4().hex, now, **_fitting({"reason": reason, "ended_at": now}))
+        made = entry_of(request, State.DEAD, uuid.uuid4().hex, now, **_fitting({"reason": reason, "ended_at": now}))
+        entry = self._noted(made)
         with self._errors("bury"):
             try:
-                self._transact([("create", history_columns(entry, whole=True))])
+                self._transact([("create", history_columns(entry, whole=True)), *self._note(None, entry)])
             except TableTransactionError as error:
                 if _code(error) != TableErrorCode.ENTITY_ALREADY_EXISTS:
                     raise

@@ -9,8 +9,9 @@ from typing import Literal
 import msgspec
 
 from shared.app import App
+from shared.flow.blocked import Blocked, blocked
 from shared.ledger import folders
-from shared.ledger.entries import NEVER, State, Work
+from shared.ledger.entries import Work
 from shared.ledger.skips import Told, told_of
 from shared.ledger.watch import search_of
 
@@ -28,19 +29,6 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     """What is pinned: new requests go there."""
     since: datetime
     """What is older starts nothing when it is found."""
-
-
-class Blocked(msgspec.Struct, kw_only=True):
-    """An endpoint that takes nothing at present."""
-
-    endpoint: str
-    version: str
-    cause: str
-    """In its own words, or why it could not be asked."""
-    since: datetime
-    waiting: int
-    """Requests that wait for it."""
-    next_try: datetime | None
 
 
 class Waiting(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,30 +125,6 @@ def lacking(app: App, rule: str, datastore: str) -> str:
     if app.settings.find(rule) is None:
         return f"retrain.toml has no rule {rule!r} any more"
     return "" if datastore in app.settings.datastores else f"retrain.toml has no datastore {datastore!r} any more"
-
-
-def blocked(works: list[Work]) -> list[Blocked]:
-    """Return the endpoints that take nothing, from the requests that wait for them."""
-    found = dict[object, Blocked]()
-    for work in works:
-        if work.state != State.DEFERRED or work.deferred_since == NEVER or work.target is None:
-            continue
-        entry = found.setdefault(
-            work.target.pin,
-            Blocked(
-                endpoint=work.target.place,
-                version=work.target.version,
-                cause=work.reason,
-                since=work.deferred_since,
-                waiting=0,
-                next_try=work.due_at,
-            ),
-        )
-        entry.waiting += 1
-        entry.since = min(entry.since, work.deferred_since)
-        if work.due_at and (entry.next_try is None or work.due_at > entry.next_try):
-            entry.next_try, entry.cause = work.due_at, work.reason
-    return list(found.values())
 
 
 def _rules(app: App) -> list[Watched]:

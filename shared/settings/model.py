@@ -4,7 +4,7 @@ Never reads anything: `read` fills them in.
 """
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -110,6 +110,48 @@ class LedgerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ] = "retrains"
 
 
+Told = Literal[
+    "failed", "refused", "blocked", "uncertain", "held", "dead", "lost_sight", "mispinned", "canceled", "finished"
+]
+"""What can be told of: states of a request, and endpoints that take nothing (`blocked`)."""
+TOLD_BY_DEFAULT: frozenset[Told] = frozenset(get_args(Told)) - {"canceled", "finished"}
+Form = Literal["standard", "slack", "teams"]
+
+
+class Notify(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom to tell when something needs a person. Both address and secret give access: neither is ever shown."""
+
+    url: str
+    """`RETRAIN_NOTIFY_URL`."""
+    secret: str = ""
+    """`RETRAIN_NOTIFY_SECRET`: messages of form `standard` are signed with it."""
+    form: Form = "standard"
+    """`RETRAIN_NOTIFY_FORM`: what the receiver expects."""
+    on: frozenset[Told] = TOLD_BY_DEFAULT
+    """`RETRAIN_NOTIFY_ON`: what is told."""
+
+    def __repr__(self) -> str:
+        return f"Notify(form={self.form!r}, on={sorted(self.on)})"
+
+
+class Callers(msgspec.Struct, frozen=True, kw_only=True):
+    """Who may call POST /api/retrain, beside the function key; one proof of these is enough. Empty: the key alone."""
+
+    signing_secrets: tuple[str, ...] = ()
+    """`RETRAIN_SIGNING_SECRETS`: of the Standard Webhooks signature; several at once, so that one can be replaced."""
+    github_secrets: tuple[str, ...] = ()
+    """`RETRAIN_GITHUB_SECRETS`: of GitHub's signature."""
+    allowed_apps: frozenset[str] = frozenset()
+    """`RETRAIN_ALLOWED_APPS`: application ids whose Entra tokens the platform has checked."""
+
+    def __bool__(self) -> bool:
+        return bool(self.signing_secrets or self.github_secrets or self.allowed_apps)
+
+    def __repr__(self) -> str:
+        counts = len(self.signing_secrets), len(self.github_secrets)
+        return f"Callers({counts[0]} signing secrets, {counts[1]} of GitHub, apps {sorted(self.allowed_apps)})"
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All that is configured. Built by `load`, in tests by hand."""
 
@@ -124,6 +166,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     grace: timedelta = timedelta(minutes=10)
     """`RETRAIN_GRACE`: how long a submission without an answer may stay unseen at the endpoint before it counts as
     not accepted. Longer than any request can be on its way."""
+
+    notify: Notify | None = None
+    """Whom to tell when something needs a person."""
+    callers: Callers = Callers()
+    """What proves a caller, beside the function key."""
 
     def place(self, datastore: str) -> str:
         """Return which container a datastore is, whatever name it is registered under."""

@@ -9,7 +9,6 @@ import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
-from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from types import UnionType
@@ -21,11 +20,10 @@ from msgspec import Meta
 from shared.errors import ConfigurationError, shown
 from shared.pipelines.address import Address
 from shared.rules.check import faults as rule_faults
-from shared.rules.durations import duration
 from shared.rules.fill import text_fault
 from shared.rules.rule import DataPathParameter, Rule
+from shared.settings.app_settings import app_settings
 from shared.settings.model import (
-    BLOB_SOURCES,
     DEFAULT_CONNECTION,
     KINDS,
     Datastore,
@@ -80,7 +78,7 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         pipelines={name: value for name, value in pipelines.items() if value},
         rules=tuple(rules),
         ledger=ledger or LedgerTable(),
-        **reader.app_settings(),
+        **app_settings(environ, reader.app_setting_fault),
     )
     if reader.faults:
         raise ConfigurationError(reader.faults)
@@ -242,28 +240,6 @@ class _Reader:
                     self.fault(f"{where}.{key}", text)
             names.append(name)
         return rules
-
-    def app_settings(self) -> dict[str, Any]:
-        """Read the RETRAIN_... app settings that are set."""
-        found: dict[str, Any] = {}
-        if source := self.environ.get("RETRAIN_BLOB_SOURCE"):
-            found["blob_source"] = source
-            if source not in BLOB_SOURCES:
-                told = f"expected one of {', '.join(BLOB_SOURCES)}; got {shown(source)}"
-                self.app_setting_fault("RETRAIN_BLOB_SOURCE", told)
-        if schedule := self.environ.get("RETRAIN_TIMER_SCHEDULE"):
-            found["timer_schedule"] = schedule
-            if len(schedule.split()) not in (5, 6):
-                told = f"expected NCRONTAB, such as '0 * * * * *'; got {shown(schedule)}"
-                self.app_setting_fault("RETRAIN_TIMER_SCHEDULE", told)
-        if grace := self.environ.get("RETRAIN_GRACE"):
-            try:
-                found["grace"] = duration(grace)
-                if found["grace"] < timedelta(seconds=5):
-                    raise ValueError(f"expected 5s or more, got {grace!r}: it bounds how long a submission may take")
-            except ValueError as error:
-                self.app_setting_fault("RETRAIN_GRACE", str(error))
-        return found
 
     def check(self, where: str, value: object, parse: Callable[[str], object]) -> None:
         """Note the text of `parse`'s ValueError as a fault; a value that is no text has a fault already."""
