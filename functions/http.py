@@ -17,6 +17,7 @@ from functions.answers import Problem
 from functions.asked import Nothing
 from shared.errors import (
     BadRequestError,
+    CallerError,
     ConfigurationError,
     ConflictError,
     EndpointError,
@@ -36,6 +37,7 @@ LARGEST_EVENTS = 1024 * 1024  # bytes of a delivery of events (Event Grid's own 
 # A fault on our side is 503, never 4xx: Event Grid drops an event at once on 400, 401, 403 and 413, and retries 503.
 STATUS: dict[type[RetrainError], tuple[HTTPStatus, str]] = {
     BadRequestError: (HTTPStatus.BAD_REQUEST, "bad-request"),
+    CallerError: (HTTPStatus.UNAUTHORIZED, "unauthorized"),
     NotFoundError: (HTTPStatus.NOT_FOUND, "not-found"),
     ConflictError: (HTTPStatus.CONFLICT, "conflict"),
     ConfigurationError: (HTTPStatus.SERVICE_UNAVAILABLE, "configuration"),

@@ -2,6 +2,7 @@
 its row or its skip.
 """
 
+import os
 from http import HTTPStatus
 from typing import Any
 
@@ -14,6 +15,7 @@ from functions.http import LARGEST_BODY, LARGEST_EVENTS, answer, json_of, operat
 from shared.app import app
 from shared.errors import BadRequestError
 from shared.flow.outcome import Outcome
+from shared.operate.callers import proved
 from shared.operate.calls import Call, request
 from shared.operate.events import deliver
 from shared.operate.handshake import confirm
@@ -25,14 +27,20 @@ blueprint = func.Blueprint()
 LONGEST_KEY = 255  # characters of an Idempotency-Key
 
 
+def _level() -> func.AuthLevel:
+    """Return whether the platform asks for a function key; the configuration sees to it that something else does."""
+    anonymous = os.environ.get("RETRAIN_WEBHOOK_LEVEL") == "anonymous"
+    return func.AuthLevel.ANONYMOUS if anonymous else func.AuthLevel.FUNCTION
+
+
 @blueprint.function_name("retrain")
-@blueprint.route(route="retrain", methods=["POST", "OPTIONS"])
+@blueprint.route(route="retrain", methods=["POST", "OPTIONS"], auth_level=_level())
 @operation(
     query=Dry,
     body=(Call, events.GridEvent, list[events.GridEvent], events.CloudEvent, list[events.CloudEvent]),
     optional_body=False,
     answers={202: (Accepted, NotStarted), 200: (NotStarted, Plan, Events, Handshake)},
-    problems=(404, 409, 413),
+    problems=(401, 404, 409, 413),
 )
 def retrain(req: func.HttpRequest) -> func.HttpResponse:
     """Act on what the body names or tells of."""
@@ -42,12 +50,15 @@ def retrain(req: func.HttpRequest) -> func.HttpResponse:
     if len(req.get_body()) > LARGEST_EVENTS:
         return too_large(LARGEST_EVENTS)
     headers = {name.lower(): value for name, value in req.headers.items()}
+    caller = proved(made.settings.callers, headers, req.get_body())
     body = json_of(req)
     if events.are_events(headers.get("content-type", ""), headers, body):
         return _events(req, headers, body)
     if len(req.get_body()) > LARGEST_BODY:
         return too_large(LARGEST_BODY)
     call, once = typed(body, Call), headers.get("idempotency-key", "")
+    if caller and caller.once:  # who replays a signed call can change a header, and not this
+        once = caller.once
     if len(once) > LONGEST_KEY:
         raise BadRequestError(f"The Idempotency-Key has more than {LONGEST_KEY} characters.")
     if query_as(req, Dry).dry_run == "true":

@@ -3,6 +3,7 @@
     RetrainError
     |-- ConfigurationError     fix retrain.toml or the app settings; nothing is submitted until then
     |-- BadRequestError        fix the request; nothing was started
+    |-- CallerError            prove who is calling; nothing was looked at
     |-- NotFoundError          it names something that is not there
     |-- ConflictError          somebody else was first, or it would double a live run
     |-- RowError               mend or remove a row of the ledger; everything else goes on
@@ -65,6 +66,10 @@ class ConfigurationError(RetrainError):
 
 class BadRequestError(RetrainError):
     """The caller's request cannot be acted on as it stands."""
+
+
+class CallerError(RetrainError):
+    """Nothing proves who is calling, or what should is wrong."""
 
 
 class NotFoundError(RetrainError):

@@ -67,7 +67,9 @@ def _callers(environ: Mapping[str, str], fault: Fault) -> Callers:
         fault("RETRAIN_SIGNING_SECRETS", f"{_SECRET}, each; several are separated by blanks")
     if any(len(secret) < SHORTEST_SECRET for secret in github):
         fault("RETRAIN_GITHUB_SECRETS", f"expected {SHORTEST_SECRET} characters or more, each; separated by blanks")
-    found = Callers(signing_secrets=tuple(signing), github_secrets=tuple(github), allowed_apps=frozenset(apps))
+    found = Callers(
+        signing_secrets=tuple(signing), github_secrets=tuple(github), allowed_apps=frozenset(map(str.lower, apps))
+    )
     level = environ.get("RETRAIN_WEBHOOK_LEVEL", "function")
     if level not in ("function", "anonymous"):
         fault("RETRAIN_WEBHOOK_LEVEL", f"expected function or anonymous; got {shown(level)}")
