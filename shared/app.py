@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from shared import metrics
 from shared.errors import BadRequestError, NotFoundError
 from shared.ledger.entries import NEVER, Entry, history_key
 from shared.ledger.pauses import ALL, Pause, rules_and_pauses
@@ -170,6 +171,8 @@ class App:
 
 def build(settings: Settings) -> App:
     """Wire the parts for `settings`. Raises ConfigurationError when a connection's settings have gaps."""
+    if settings.metrics:
+        metrics.start(settings.metrics)
     return App(
         settings=settings,
         ledger=Ledger(

@@ -55,6 +55,7 @@ FLOORS = {
     "pipelines": 3,
     "rules": 2,
     "notices": 4,
+    "metrics": 3,
     "identity": 2,
     "log": 2,
     "errors": 1,

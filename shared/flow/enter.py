@@ -14,6 +14,7 @@ from shared.flow.outcome import Outcome
 from shared.ledger.entries import Row, State
 from shared.ledger.table import Taken
 from shared.log import log
+from shared.metrics import record
 from shared.pipelines.target import Target
 from shared.rules.decision import RetrainRequest
 
@@ -75,4 +76,5 @@ def _duplicate(request: RetrainRequest, taken: Taken) -> Outcome:
 
 def _log(request: RetrainRequest, state: State, **more: object) -> None:
     source, path = request.arrival.source, request.arrival.path
+    record("retrain.arrivals", rule=request.rule)
     log("entered", key=request.key, state=state, rule=request.rule, path=path, source=source, **more)

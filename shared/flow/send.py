@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 
+from shared import metrics
 from shared.app import App
 from shared.errors import RetrainError
 from shared.flow import hold
@@ -90,6 +91,11 @@ def record(app: App, row: Row, answer: Answer) -> Entry:
     level = logging.INFO if state == State.SUBMITTED else logging.WARNING
     run, reason = changes.get("run_id"), changes.get("reason")
     log(state, level, key=entry.key, rule=entry.rule, version=entry.version, run=run, reason=reason or None)
+    if state == State.SUBMITTED:
+        metrics.record("retrain.submissions", rule=entry.rule)
+        metrics.record("retrain.latency", (app.ledger.now() - entry.written_at).total_seconds(), rule=entry.rule)
+    elif state == State.REFUSED:
+        metrics.record("retrain.refusals", rule=entry.rule)
     try:
         return app.ledger.move(row, state, **changes).entry
     except RetrainError as error:

@@ -6,6 +6,7 @@ from shared.app import App
 from shared.flow.outcome import Outcome
 from shared.ledger.skips import Skipped
 from shared.log import log
+from shared.metrics import record
 from shared.rules.decision import Skip
 
 TOLD = 3  # reasons of a blob that many rules skip
@@ -16,6 +17,7 @@ def skipped(app: App, skips: Sequence[Skip], datastore: str, path: str) -> list[
     if skips:
         rule, reason = (skips[0].rule, skips[0].reason) if len(skips) == 1 else (None, _joined(skips))
         log("skipped", datastore=datastore, path=path, rule=rule, reason=reason)
+        record("retrain.skips", rule=rule or "")
         one = Skipped(at=app.ledger.now(), datastore=datastore, path=path, rule=rule or "", reason=reason)
         app.memory.skips.note(app.ledger, one)
     return [Outcome(rule=skip.rule or "", skip=skip) for skip in skips]

@@ -9,11 +9,13 @@ from datetime import datetime, timedelta
 
 from shared.app import App
 from shared.flow import folders, hold, limits, rounds, search, send
+from shared.flow.blocked import blocked
 from shared.flow.notify import notify
 from shared.flow.send import Job
 from shared.ledger import ticks
 from shared.ledger.entries import LAYOUT, State, Work
 from shared.log import logged
+from shared.metrics import record
 
 # How long each step may go on beginning things. The platform starts a tick each minute, and kills one after ten.
 ROUND, SEND, FOLDERS, SEARCH, SEND_FOUND, NOTIFY = (timedelta(seconds=seconds) for seconds in (15, 20, 10, 8, 10, 10))
@@ -47,6 +49,8 @@ def tick(app: App) -> None:
         found |= search.search(app, within(SEARCH))
     with logged("send"):
         send.send_all(app, waiting(app, sorted(found)), within(SEND_FOUND))
+    record("retrain.open", len(works))
+    record("retrain.blocked", len(blocked(works)))
     with logged("notify"):
         notify(app, names, works, within(NOTIFY))
     with logged("tick"):

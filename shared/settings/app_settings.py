@@ -7,6 +7,7 @@ from typing import Any, get_args
 from urllib.parse import urlsplit
 
 from shared.errors import shown
+from shared.metrics import PROVIDERS
 from shared.rules.durations import duration
 from shared.settings.model import BLOB_SOURCES, TOLD_BY_DEFAULT, Callers, Form, Notify, Told
 
@@ -35,6 +36,10 @@ def app_settings(environ: Mapping[str, str], fault: Fault) -> dict[str, Any]:
                 raise ValueError(f"expected 5s or more, got {grace!r}: it bounds how long a submission may take")
         except ValueError as error:
             fault("RETRAIN_GRACE", str(error))
+    if where := environ.get("RETRAIN_METRICS"):
+        found["metrics"] = where
+        if where not in PROVIDERS:
+            fault("RETRAIN_METRICS", f"expected one of {', '.join(PROVIDERS)}; got {shown(where)}")
     found["notify"] = _notify(environ, fault)
     found["callers"] = _callers(environ, fault)
     return found

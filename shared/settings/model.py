@@ -169,6 +169,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     notify: Notify | None = None
     """Whom to tell when something needs a person."""
+    metrics: str = ""
+    """`RETRAIN_METRICS`: where metrics go, `otlp` or `azure-monitor`; empty: nowhere."""
     callers: Callers = Callers()
     """What proves a caller, beside the function key."""
 
