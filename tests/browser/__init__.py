@@ -1,0 +1,1 @@
+"""Tests of the pages in a real browser. Skipped, with the reason, where there is none (.ci/browser installs it)."""
