@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local.loopback import guards
-from local.workspace import controls, datastores, history, pages, pipelines, submission
+from local.workspace import controls, datastores, history, pipelines, submission
 from local.workspace.engine import Engine
 from local.workspace.errors import WireError, not_found, not_implemented, respond
 from local.workspace.faults import Call
@@ -21,6 +21,7 @@ from local.workspace.guard import Handler, guarded
 from local.workspace.keep import load, save
 from local.workspace.seed import seed
 from local.workspace.state import DATASTORES, HISTORY, PATH, PIPELINES, Workspace
+from local.workspace.studio.routes import ROUTES as STUDIO_ROUTES
 from local.workspace.tokens import Tokens, get_token
 
 SERVICES = ("api", "experimentation", "history", "hyperdrive", "modelmanagement", "studio", "pipelines")
@@ -103,7 +104,7 @@ def create_app(
         Route("/msi/token", guarded(get_token, "token", token=False), methods=["GET"]),
         Route("/discovery", guarded(get_discovery, None, token=False), methods=["GET"]),
         *controls.ROUTES,
-        *pages.ROUTES,
+        *STUDIO_ROUTES,
         Route("/{path:path}", guarded(refuse, None, token=False), methods=EVERY_METHOD),
     ]
 

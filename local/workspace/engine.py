@@ -135,7 +135,8 @@ class Engine:
             if event["event"] == "failed":
                 run.end(RunStatus.Failed, error=event["reason"])
             else:
-                run.end(RunStatus.Finished, metrics=event["metrics"], outputs=tuple(event["outputs"]))
+                roc = tuple((wrong, right) for wrong, right in event["roc"])
+                run.end(RunStatus.Finished, metrics=event["metrics"], outputs=tuple(event["outputs"]), roc=roc)
 
     def _job(self, run: Run) -> dict[str, Any] | str:
         """Return what the worker needs to know, or why the run cannot be trained."""

@@ -90,6 +90,7 @@ class Run:
     error: str | None = None
     metrics: dict[str, float] | None = None
     outputs: tuple[str, ...] = ()  # blob names
+    roc: tuple[tuple[float, float], ...] = ()  # points of the curve: false positive rate, true positive rate
     held: bool = False
     removed: bool = False  # as if somebody had deleted it: no service knows it any more
     tags: dict[str, str] = field(default_factory=dict)  # set later, through run history
@@ -107,11 +108,12 @@ class Run:
         error: str | None = None,
         metrics: dict[str, float] | None = None,
         outputs: tuple[str, ...] = (),
+        roc: tuple[tuple[float, float], ...] = (),
     ) -> None:
         """Bring the run to its end; the first end stands."""
         if not self.status.ended:
             self.status, self.ended, self.step = status, utc_now(), None
-            self.error, self.metrics, self.outputs = error, metrics, outputs
+            self.error, self.metrics, self.outputs, self.roc = error, metrics, outputs, roc
 
     @property
     def data(self) -> DataPath:

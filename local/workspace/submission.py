@@ -82,7 +82,6 @@ async def submit_to_endpoint(request: Request) -> Response:
     else:
         raise bad_request("The query parameter 'name' is missing.")
     version = _version(workspace, endpoint, request)
-    _refuse_inactive(endpoint.status, f"pipeline endpoint '{endpoint.name}'")
     return await _submit(request, workspace.pipeline(endpoint.versions[version]), endpoint, version)
 
 
@@ -105,9 +104,12 @@ def _version(workspace: Workspace, endpoint: Endpoint, request: Request) -> str:
     return version
 
 
-def _refuse_inactive(status: EntityStatus, what: str) -> None:
-    if status is not EntityStatus.Active:
-        raise bad_request(f"The {what} is {status.name}; only an Active one can be submitted to.")
+def refuse_inactive(pipeline: Pipeline, endpoint: Endpoint | None = None) -> None:
+    """Raise a 400 WireError unless both can be submitted to."""
+    told = [(endpoint.status, f"pipeline endpoint '{endpoint.name}'")] if endpoint else []
+    for status, what in [*told, (pipeline.status, f"published pipeline '{pipeline.content.name}'")]:
+        if status is not EntityStatus.Active:
+            raise bad_request(f"The {what} is {status.name}; only an Active one can be submitted to.")
 
 
 async def _submit(
@@ -115,9 +117,9 @@ async def _submit(
 ) -> Response:
     """Read the body, accept it, and hand the run to the engine."""
     workspace: Workspace = request.app.state.workspace
-    _refuse_inactive(pipeline.status, f"published pipeline '{pipeline.content.name}'")
+    refuse_inactive(pipeline, endpoint)
     body = await read_json(request)
-    submission = _read(workspace, pipeline, body, query(request, "experimentName"), query(request, "parentRunId"))
+    submission = read(workspace, pipeline, body, query(request, "experimentName"), query(request, "parentRunId"))
     url = request.scope["raw_path"].decode() + (f"?{request.url.query}" if request.url.query else "")
     headers = {name: value for name, value in request.headers.items() if name != "authorization"}
     run = workspace.accept(submission, Received(url, headers, body), pipeline, endpoint, version)
@@ -126,10 +128,10 @@ async def _submit(
     return answer
 
 
-def _read(
+def read(
     workspace: Workspace, pipeline: Pipeline, body: Any, experiment: str | None, parent_run_id: str | None
 ) -> Submission:
-    """Turn the body into a Submission. Raises a 400 WireError that names what is wrong."""
+    """Turn the body (PipelineSubmissionInfo) into a Submission. Raises a 400 WireError that names what is wrong."""
     if not isinstance(body, dict):
         raise bad_request("The body is not a JSON object.")
     names = {field.encode_name.lower(): field.encode_name for field in msgspec.structs.fields(_Body)}
