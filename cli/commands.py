@@ -14,10 +14,11 @@ import click
 from cli import environment
 from cli.check import check
 from cli.operator import HELP, Operators, Unaided
-from cli.output import print_detail, print_history, print_json, print_line, print_plan, print_story, say
+from cli.output import print_detail, print_history, print_json, print_line, print_plan, print_skips, print_story, say
 from shared.app import app
 from shared.flow import enter, folders
 from shared.ledger.entries import State
+from shared.ledger.skips import told_of
 from shared.ledger.table import Only
 from shared.operate import pausing
 from shared.operate import plan as plans
@@ -268,6 +269,14 @@ def why(path: str, datastore: str | None, as_json: bool) -> None:
     """Tell the whole story of the blob PATH: is it there, which rules take it, what has become of it."""
     story = stories.why(app(), datastore or app().only_datastore(), path)
     print_json(story) if as_json else print_story(story)
+
+
+@commands.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def skips(as_json: bool) -> None:
+    """Show what started nothing within the last week: how often for which reason, and the last ones."""
+    told = told_of(app().ledger)
+    print_json(told) if as_json else print_skips(told)
 
 
 @commands.command()

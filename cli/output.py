@@ -12,6 +12,7 @@ import msgspec
 
 from shared.errors import masked
 from shared.ledger.entries import Entry
+from shared.ledger.skips import Told
 from shared.operate.check import Finding
 from shared.operate.plan import Planned
 from shared.operate.views import Detail
@@ -114,6 +115,16 @@ def print_story(story: Story) -> None:
         say(f"    {one.reason}")
     for entry in story.earlier:
         say(f"  another version of it: {entry.key} is {entry.state}")
+
+
+def print_skips(told: Told) -> None:
+    """Print how often for which reason, and the last ones."""
+    for reason in told.reasons:
+        say(f"{reason.count:>7,}  {reason.rule or '-'}: {reason.reason}")
+    for one in told.last:
+        say(f"{one.at:%Y-%m-%d %H:%M:%S}  {one.datastore}/{one.path}\n{'':21}{one.rule or '-'}: {one.reason}")
+    if not told.reasons:
+        say("Nothing was skipped within the last week.")
 
 
 def print_findings(found: Iterable[Finding]) -> None:
