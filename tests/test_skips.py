@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from click.testing import CliRunner
 
+from cli.commands import skips as skips_command
 from shared.app import App
 from shared.errors import StorageError
 from shared.flow.arrive import arrive
@@ -173,3 +175,19 @@ class _Nowhere:
     """No ledger: nothing is written."""
 
     closed = True
+
+
+def test_command_shows_them(app: App, workspace: LocalWorkspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For people and for programs."""
+    workspace.upload("scratch/a.txt", "x")
+    monkeypatch.setattr("cli.commands.app", lambda: app)
+    assert "Nothing was skipped" in CliRunner().invoke(skips_command, []).output
+    arrive(app, "training", "scratch/a.txt", Source.BLOB_EVENT)
+    app.memory.skips.save(app.ledger)
+    shown = CliRunner().invoke(skips_command, []).output
+    assert "      1  income-files: path does not match" in shown
+    assert "training/scratch/a.txt" in shown
+    done = CliRunner().invoke(skips_command, ["--json"])
+    assert done.exception is None, done.exception
+    told = json.loads(done.stdout)
+    assert [one["path"] for one in told["last"]] == ["scratch/a.txt"]
