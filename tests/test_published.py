@@ -17,12 +17,13 @@ from shared.identity import Tokens
 from shared.pipelines import wire
 from shared.pipelines.address import Address
 from shared.pipelines.base import Answer, Limits, NotAccepted, Phase, Refused, Submitted, Unknown
-from shared.pipelines.published import PublishedEndpoint, new_session, retry_after
+from shared.pipelines.published import ATTEMPTS, PublishedEndpoint, new_session, retry_after
 from shared.pipelines.target import Target
 from shared.pipelines.wire import submission
 from shared.rules.decision import DataPath, RetrainRequest
 from tests.fixtures_workspace import LocalWorkspace
 from tests.samples import ENDPOINT_URL, retrain_request
+from tests.waiting import until
 
 AUDIENCE = "https://management.azure.com"
 LIMITS = Limits.within(timedelta(seconds=10))
@@ -139,7 +140,7 @@ def test_no_of_the_endpoint_is_refused_with_its_words(
     assert ": " in answer.reason
 
 
-@pytest.mark.parametrize("status", [403, 404, 405, 410, 423])
+@pytest.mark.parametrize("status", [403, 404, 405, 410, 423, 451, 499])
 def test_no_that_is_not_about_the_request(workspace: LocalWorkspace, endpoint: PublishedEndpoint, status: int) -> None:
     """No role yet, not there, locked: not accepted, in the service's words, and not asked again within the call."""
     answer = with_fault(workspace, endpoint, kind="status", status=status)
@@ -216,14 +217,17 @@ def test_throttling_without_end_is_not_accepted(workspace: LocalWorkspace, endpo
     """A bounded number of sendings, and then the timer's turn."""
     answer = with_fault(workspace, endpoint, kind="status", status=429, retry_after=0, times=50)
     assert isinstance(answer, NotAccepted)
-    assert len(workspace.control("GET", "faults")[0:1]) == 1
+    assert workspace.control("GET", "requests")["submit"] == ATTEMPTS == 4
 
 
 def test_token_that_is_no_longer_accepted_is_renewed_once(
     workspace: LocalWorkspace, endpoint: PublishedEndpoint
 ) -> None:
     """401 once: a fresh token, and the run is there."""
+    endpoint.tokens.get()
+    before = workspace.control("GET", "requests")["token"]
     assert isinstance(with_fault(workspace, endpoint, kind="status", status=401), Submitted)
+    assert workspace.control("GET", "requests")["token"] == before + 1
 
 
 def test_fresh_token_that_is_not_accepted_either(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
@@ -231,6 +235,14 @@ def test_fresh_token_that_is_not_accepted_either(workspace: LocalWorkspace, endp
     answer = with_fault(workspace, endpoint, kind="status", status=401, times=2)
     assert isinstance(answer, NotAccepted)
     assert workspace.control("GET", "requests")["submit"] == 2
+
+
+def test_submission_follows_no_redirect(scripted: PublishedEndpoint) -> None:
+    """Its token would go there."""
+    Scripted.answers = {"pipelineVersion=1": (307, {}), "/elsewhere": (200, {"Id": "r"})}
+    Scripted.asked.clear()
+    assert isinstance(submit(scripted), Unknown)
+    assert len(Scripted.asked) == 1
 
 
 def test_redirect_is_refused(workspace: LocalWorkspace, endpoint: PublishedEndpoint) -> None:
@@ -325,6 +337,62 @@ def test_nobody_at_the_address_is_not_accepted(endpoint: PublishedEndpoint) -> N
         answer = submit(PublishedEndpoint(address, endpoint.tokens, session, LIMITS))
     assert isinstance(answer, NotAccepted)
     assert answer.reason == "No connection to http://127.0.0.1:9: [Errno 111] Connection refused"
+    assert answer.soon
+    with new_session() as session, pytest.raises(EndpointError, match="no connection: "):
+        PublishedEndpoint(address, endpoint.tokens, session, LIMITS).run("r")
+
+
+def test_worker_that_stood_still_says_nothing_of_the_endpoint(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint
+) -> None:
+    """It sends nothing, and the endpoint is not to blame."""
+    answer = endpoint.submit(retrain_request(), target(endpoint), lambda: False)
+    assert isinstance(answer, NotAccepted)
+    assert not answer.blocked
+    assert workspace.control("GET", "requests")["submit"] == 0
+
+
+def test_answer_that_does_not_come_leaves_the_outcome_open(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint
+) -> None:
+    """The run is there all the same."""
+    impatient = Limits(begin_s=5, retry_s=1, connect_s=1, read_s=0.2)
+    with new_session() as session:
+        hasty = PublishedEndpoint(endpoint.address, endpoint.tokens, session, impatient)
+        assert isinstance(with_fault(workspace, hasty, kind="delay", delay_s=1), Unknown)
+    assert len(until(lambda: workspace.control("GET", "runs"))) == 1
+
+
+def test_page_of_the_run_is_the_one_that_the_service_names(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint
+) -> None:
+    """One is made up only where it names none."""
+    body = {"Id": "r", "RunUrl": "https://studio.example/r"}
+    answer = with_fault(workspace, endpoint, kind="status", status=200, body=body)
+    assert isinstance(answer, Submitted)
+    assert answer.run_url == "https://studio.example/r"
+
+
+def test_endpoint_is_described_by_its_own_name(endpoint: PublishedEndpoint) -> None:
+    """Not by that of the pipeline behind the version."""
+    assert endpoint.described("1").name == "income"
+    assert endpoint.described("1").pipeline_id == endpoint.pinned("1")
+    pipeline_id = endpoint.pinned("1")
+    url = endpoint.address.api(f"PipelineRuns/PipelineSubmit/{pipeline_id}")
+    with new_session() as session:
+        published = PublishedEndpoint(Address.parse(url), endpoint.tokens, session, LIMITS)
+        assert published.described(pipeline_id).name == "income-1"
+        assert published.pinned(pipeline_id) == pipeline_id
+
+
+@pytest.mark.parametrize("status", [400, 403, 500, 503])
+def test_search_that_is_refused_is_no_proof_of_absence(
+    workspace: LocalWorkspace, endpoint: PublishedEndpoint, status: int
+) -> None:
+    """Only 404 says that there is no such experiment yet."""
+    workspace.control("POST", "faults", [{"on": "list", "kind": "status", "status": status}])
+    with pytest.raises(EndpointError, match=str(status)):
+        endpoint.search("k", "income-retrain")
 
 
 def test_identity_that_gives_no_token_is_not_accepted(
@@ -357,7 +425,10 @@ def test_token_is_in_no_answer(workspace: LocalWorkspace, endpoint: PublishedEnd
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("0", 0), ("30", 30), ("Sun, 01 Nov 2026 12:00:10 GMT", 10), ("Sun, 01 Nov 2026 11:00:00 GMT", 0)],
+    [
+        *[("0", 0), ("30", 30), ("Sun, 01 Nov 2026 12:00:10 GMT", 10), ("Sun, 01 Nov 2026 11:00:00 GMT", 0)],
+        *[("Sun, 01 Nov 2026 12:00:10 -0000", 10), ("Sun, 01 Nov 2026 13:00:10 +0100", 10)],
+    ],
 )
 def test_retry_after_in_seconds_and_as_a_date(value: str, seconds: int) -> None:
     """Both forms of RFC 9110; a date that is past means now."""
@@ -459,11 +530,13 @@ class Scripted(BaseHTTPRequestHandler):
         content = msgspec.json.encode(found[1])
         self.asked.append(self.path)
         self.send_response(found[0])
-        if found[0] == 302:
+        if found[0] in (302, 307):
             self.send_header("Location", "/elsewhere")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
+
+    do_POST = do_GET
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
@@ -499,13 +572,19 @@ def test_pipeline_without_a_graph(scripted: PublishedEndpoint) -> None:
 
 def test_datastore_that_tells_nothing_of_itself(scripted: PublishedEndpoint) -> None:
     """Neither kind nor place; one that is not there is none; another refusal is an error."""
-    Scripted.answers = {"/datastores/a": (200, {}), "/datastores/b": (404, {}), "/datastores/c": (403, {})}
+    Scripted.answers = {
+        "/datastores/a": (200, {}),
+        "/datastores/b": (404, {}),
+        "/datastores/c": (403, {}),
+        "/datastores/d": (503, {}),
+    }
     told = scripted.registered("a")
     assert told is not None
     assert (told.kind, told.account, told.container) == ("", None, None)
     assert scripted.registered("b") is None
-    with pytest.raises(EndpointError, match="403"):
-        scripted.registered("c")
+    for name, status in (("c", "403"), ("d", "503")):
+        with pytest.raises(EndpointError, match=status):
+            scripted.registered(name)
 
 
 @pytest.mark.parametrize(
