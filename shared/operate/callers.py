@@ -5,7 +5,6 @@ would do. Never sees a token: the platform has checked it. Never shows what a si
 """
 
 import base64
-import binascii
 import hashlib
 import hmac
 import os
@@ -93,7 +92,7 @@ def _by_entra(callers: Callers, headers: Mapping[str, str], environ: Mapping[str
         )
     try:
         principal = msgspec.json.decode(base64.b64decode(headers[ENTRA], validate=True), type=_Principal)
-    except (binascii.Error, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (ValueError, msgspec.DecodeError) as error:
         raise CallerError("X-MS-CLIENT-PRINCIPAL cannot be read.") from error
     apps = [claim.val.lower() for claim in principal.claims if claim.typ in APP_CLAIMS]
     if found := next((app for app in apps if app in callers.allowed_apps), None):

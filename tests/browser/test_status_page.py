@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import requests
 
-from local.process import HOST
 from local.stack import Ports
 from tests.browser.conftest import Open, look_for_faults
 from tests.stacks import INCOME, Started, start
@@ -18,25 +17,19 @@ HOSTILE = "income/us/<script>alert(1)</script>.csv"
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
-    """The whole stack, with a run that finished, one that the endpoint refused, and what no rule takes."""
+    """The whole stack, with a run that finished, one that failed, and what no rule takes."""
     with start(Ports.free(), tmp_path_factory.mktemp("stack") / "log") as made:
         retrain(made, "income/us/good.csv")
-        control(made, "faults", [{"on": "submit", "kind": "status", "status": 400}])
-        retrain(made, HOSTILE)
+        retrain(made, HOSTILE, b"no census\n1\n")
         retrain(made, "scratch/readme.txt")
         until(lambda: ticked_to(made, "income/us/good.csv") == "finished", timeout_s=120)
+        until(lambda: ticked_to(made, HOSTILE) == "failed", timeout_s=120)
         yield made
 
 
-def control(stack: Started, what: str, body: Any) -> None:
-    """Order something of the stand-in."""
-    url = f"http://{HOST}:{stack.ports.workspace}/_control/{what}"
-    requests.post(url, json=body, timeout=30).raise_for_status()
-
-
-def retrain(stack: Started, path: str) -> None:
+def retrain(stack: Started, path: str, content: bytes = INCOME) -> None:
     """Upload a file and tell the app."""
-    stack.container.upload_blob(path, INCOME, overwrite=True)
+    stack.container.upload_blob(path, content, overwrite=True)
     requests.post(f"{stack.url}/api/retrain", json={"datastore": "training", "path": path}, timeout=60)
 
 
@@ -95,13 +88,16 @@ def test_why_nothing_happened_is_on_the_page(open_page: Open, status: str) -> No
     assert page.get_by_text("scratch/readme.txt").first.is_visible()
 
 
-def test_refused_request_is_redriven(open_page: Open, status: str, stack: Started) -> None:
+def test_failed_run_is_redriven(open_page: Open, status: str, stack: Started) -> None:
     """The button leads back to the page, and the new attempt is there; the old one cannot be redriven again."""
     page = open_page(status)
-    page.get_by_role("button", name="Redrive").click()
+    card = page.locator("li.card", has_text=HOSTILE).first
+    assert "is not a CSV file with census columns" in card.inner_text()
+    card.get_by_role("button", name="Redrive").click()
     page.wait_for_url("**/api/status")
     assert page.get_by_role("button", name="Redrive").count() == 0
-    assert state_of(stack, HOSTILE) in ("submitted", "running", "finished")
+    assert state_of(stack, HOSTILE) in ("submitted", "running", "failed")
+    assert page.locator("li.card", has_text=HOSTILE).count() == 2
 
 
 def test_rule_is_paused_and_resumed_by_keyboard_alone(open_page: Open, status: str) -> None:
