@@ -104,9 +104,12 @@ def _operation(
     if contract.body:
         content = {JSON: {"schema": _any_of(schemas[str(kind)] for kind in contract.body)}}
         made["requestBody"] = {"required": not contract.optional_body, "content": content}
+    page: dict[str, Any] = {"text/html": _TEXT} if contract.is_page else {}
     for status, kinds in contract.answers.items():
-        content = {JSON: {"schema": _any_of(schemas[str(kind)] for kind in kinds)}}
+        content = {JSON: {"schema": _any_of(schemas[str(kind)] for kind in kinds)}, **page}
         made["responses"][str(status)] = {"description": HTTPStatus(status).phrase, "content": content}
+    if contract.has_form:
+        made["responses"]["303"] = {"description": "To the status page, after its form"}
     always = (*ALWAYS, 403) if method == "post" else ALWAYS  # what a page of another site sends
     told = [status for status in (*always, *contract.problems) if status not in contract.answers]
     made["responses"] |= _problems(sorted(told))
@@ -135,7 +138,7 @@ def _query(kind: type[msgspec.Struct], components: dict[str, Any]) -> Iterator[d
 
 
 def _problems(statuses: Iterable[int]) -> dict[str, Any]:
-    content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    content = {PROBLEM: {"schema": {"$ref": "#/components/schemas/Problem"}}, "text/html": _TEXT}
     return {str(status): {"description": HTTPStatus(status).phrase, "content": content} for status in statuses}
 
 

@@ -64,6 +64,10 @@ class Contract(msgspec.Struct, frozen=True, kw_only=True):
     body: tuple[Any, ...] = ()
     """What the JSON of the body may be."""
     optional_body: bool = True
+    is_page: bool = False
+    """A browser is answered with a page."""
+    has_form: bool = False
+    """Our page has a form for it: then a browser is led back to the status."""
 
 
 def operation(**contract: Any) -> Callable[[Handler], Handler]:

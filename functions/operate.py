@@ -32,7 +32,7 @@ blueprint = func.Blueprint()
 
 @blueprint.function_name("status")
 @blueprint.route(route="status", methods=["GET"])
-@operation(answers={200: (Status,)})
+@operation(answers={200: (Status,)}, is_page=True)
 def status(req: func.HttpRequest) -> func.HttpResponse:
     """Answer 200 when the configuration is sound and the ledger can be reached, else 503 with what is wrong."""
     query_as(req, Nothing)
@@ -86,7 +86,7 @@ def why(req: func.HttpRequest) -> func.HttpResponse:
 
 @blueprint.function_name("retrain_by_key")
 @blueprint.route(route="retrains/{key}", methods=["GET"])
-@operation(answers={200: (Detail,)}, problems=(404,))
+@operation(answers={200: (Detail,)}, problems=(404,), is_page=True)
 def retrain_by_key(req: func.HttpRequest) -> func.HttpResponse:
     """Answer one retrain request, with the times of its way and what was sent."""
     query_as(req, Nothing)
@@ -101,7 +101,7 @@ def retrain_by_key(req: func.HttpRequest) -> func.HttpResponse:
 
 @blueprint.function_name("redrive")
 @blueprint.route(route="retrains/{key}/redrive", methods=["POST"])
-@operation(body=(ToRedrive,), answers={202: (View,)}, problems=(404, 409))
+@operation(body=(ToRedrive,), answers={202: (View,)}, problems=(404, 409), has_form=True)
 def redrive(req: func.HttpRequest) -> func.HttpResponse:
     """Act again on a request that came to a bad end."""
     query_as(req, Nothing)
@@ -130,7 +130,7 @@ def redrive_many(req: func.HttpRequest) -> func.HttpResponse:
 
 @blueprint.function_name("cancel")
 @blueprint.route(route="retrains/{key}/cancel", methods=["POST"])
-@operation(answers={202: (View,)}, problems=(404, 409))
+@operation(answers={202: (View,)}, problems=(404, 409), has_form=True)
 def cancel(req: func.HttpRequest) -> func.HttpResponse:
     """Ask the endpoint to end the run of a request."""
     query_as(req, Nothing)
@@ -139,7 +139,7 @@ def cancel(req: func.HttpRequest) -> func.HttpResponse:
 
 @blueprint.function_name("pause")
 @blueprint.route(route="pause", methods=["POST"])
-@operation(body=(ToPause,), answers={200: (Pause,)}, problems=(404,))
+@operation(body=(ToPause,), answers={200: (Pause,)}, problems=(404,), has_form=True)
 def pause(req: func.HttpRequest) -> func.HttpResponse:
     """Let a rule, or all of them, send nothing."""
     query_as(req, Nothing)
@@ -149,7 +149,7 @@ def pause(req: func.HttpRequest) -> func.HttpResponse:
 
 @blueprint.function_name("resume")
 @blueprint.route(route="resume", methods=["POST"])
-@operation(body=(ToResume,), answers={200: (Resumed,)}, problems=(404,))
+@operation(body=(ToResume,), answers={200: (Resumed,)}, problems=(404,), has_form=True)
 def resume(req: func.HttpRequest) -> func.HttpResponse:
     """Let it go on."""
     query_as(req, Nothing)
@@ -160,7 +160,7 @@ def resume(req: func.HttpRequest) -> func.HttpResponse:
 
 @blueprint.function_name("close")
 @blueprint.route(route="retrains/{key}/close", methods=["POST"])
-@operation(body=(ToClose,), answers={200: (View,)}, problems=(404, 409))
+@operation(body=(ToClose,), answers={200: (View,)}, problems=(404, 409), has_form=True)
 def close(req: func.HttpRequest) -> func.HttpResponse:
     """End an open request without acting."""
     query_as(req, Nothing)

@@ -106,3 +106,13 @@ def test_word_that_is_none_is_answered_with_those_that_there_are(
     )
     assert answer.status_code == 400
     assert re.search("'odd'.* there are: .*refused", answer.json()["detail"])
+
+
+def test_docs_name_every_function_that_has_a_key() -> None:
+    """Whoever gives out keys for reading and for acting must know which is which."""
+    docs = (Path(__file__).parents[1] / "docs" / "settings.md").read_text()
+    section = docs.partition("## Callers\n")[2].partition("\n## ")[0]
+    reading, acting = (set(re.findall(r"`(\w+)`", part)) for part in section.split(", and `retrain`")[:2])
+    reads = {name for name, (_, *methods) in HTTP.items() if methods == ["GET"]}
+    assert reading & set(HTTP) == reads
+    assert acting & set(HTTP) | {"retrain"} >= set(HTTP) - reads

@@ -13,6 +13,7 @@ from shared.app import App
 from shared.errors import ConfigurationError
 from shared.flow.arrive import arrive
 from shared.ledger.entries import State
+from shared.operate import overview as overviews
 from shared.operate.overview import DAYS, Day, overview
 from shared.operate.views import view
 from shared.rules.arrival import Source
@@ -255,3 +256,14 @@ def test_how_long_a_run_took(
     assert row is not None
     row = app.ledger.move(row, State.RUNNING, started_at=began, ended_at=over)
     assert pages._duration(view(row.entry), now) == told
+
+
+def test_picture_says_when_it_is_not_whole(
+    app: App, workspace: LocalWorkspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a rule with very many requests only the newest are counted."""
+    refused(app, workspace)
+    assert "the newest of each rule only" not in text(ask("status"))
+    monkeypatch.setattr(overviews, "COUNTED", 1)
+    monkeypatch.setattr(overviews, "OF_EACH", 1)
+    assert "the newest of each rule only" in text(ask("status"))

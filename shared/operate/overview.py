@@ -17,7 +17,7 @@ from shared.operate.redrive import REDRIVEN
 from shared.operate.views import View, view
 
 SHOWN = 50  # requests, one by one
-COUNTED = 1000  # requests of a rule that the picture is made of
+COUNTED, OF_EACH = 1000, 50  # requests that the picture is made of: of all rules, and of each at least
 DAYS = 14
 
 Group = Literal["good", "bad", "open", "other"]
@@ -48,6 +48,8 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """The last ones, oldest first, empty ones among them."""
     states: dict[str, int]
     """Of all that was started in these days, and of what is open from before."""
+    is_whole: bool
+    """All of these days was counted, not only the newest."""
 
 
 def group_of(state: State) -> Group:
@@ -75,8 +77,11 @@ def overview(app: App) -> Overview:
     today = now.date()
     first = today - timedelta(days=DAYS - 1)
     since = datetime(first.year, first.month, first.day, tzinfo=now.tzinfo)
-    entries = app.history(COUNTED, only=Only(written_since=since))
-    recent = entries[:SHOWN] if len(entries) >= SHOWN else app.history(SHOWN)
+    names, only = app.rule_names(), Only(written_since=since)
+    of_each = max(COUNTED // max(len(names), 1), OF_EACH)
+    by_rule = [app.ledger.history(name, of_each, only) for name in names]
+    entries = [entry for found in by_rule for entry in found]
+    recent = app.history(SHOWN)
     by_day = Counter((entry.written_at.date(), str(group_of(entry.state))) for entry in entries)
     days = [first + timedelta(days=number) for number in range(DAYS)]
     groups: tuple[Group, ...] = ("good", "bad", "open", "other")
@@ -92,4 +97,5 @@ def overview(app: App) -> Overview:
             Day(day=day, counts={group: by_day[day, group] for group in groups if by_day[day, group]}) for day in days
         ],
         states=dict(still_open + ended),
+        is_whole=all(len(found) < of_each for found in by_rule),
     )
