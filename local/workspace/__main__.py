@@ -16,14 +16,15 @@ from local.workspace.server import listen, serve
 @click.option("--storage", required=True, help="Connection string of the storage that runs read and write.")
 @click.option("--identity-header", help="Secret of the token endpoint. Default: a new one at each start.")
 @click.option("--keep", type=click.Path(dir_okay=False, path_type=Path), help="Keep what it has in this file.")
-def main(port: int, storage: str, identity_header: str | None, keep: Path | None) -> None:
+@click.option("--certificate", type=click.Path(exists=True, path_type=Path), help="Serve over TLS; with its key.")
+def main(port: int, storage: str, identity_header: str | None, keep: Path | None, certificate: Path | None) -> None:
     """Serve."""
     try:
         listener = listen(port)
     except OSError as error:
         raise click.ClickException(f"port {port}: {error.strerror}") from error
     with listener:
-        serve(listener, storage, identity_header, keep)
+        serve(listener, storage, identity_header, keep, certificate)
 
 
 if __name__ == "__main__":

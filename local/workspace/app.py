@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from local.loopback import guards
 from local.workspace import controls, datastores, history, pipelines, submission
+from local.workspace.batch import routes as batch
 from local.workspace.engine import Engine
 from local.workspace.errors import WireError, not_found, not_implemented, respond
 from local.workspace.faults import Call
@@ -22,7 +23,7 @@ from local.workspace.keep import load, save
 from local.workspace.seed import seed
 from local.workspace.state import DATASTORES, HISTORY, PATH, PIPELINES, Workspace
 from local.workspace.studio.routes import ROUTES as STUDIO_ROUTES
-from local.workspace.tokens import Tokens, get_token
+from local.workspace.tokens import Service, Tokens, get_token
 
 SERVICES = ("api", "experimentation", "history", "hyperdrive", "modelmanagement", "studio", "pipelines")
 EVERY_METHOD = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -72,6 +73,16 @@ DATASTORE_ROUTES: list[tuple[str, str, Handler, Call | None]] = [
 ]
 
 
+TABLES: list[tuple[str, Service, list[tuple[str, str, Handler, Call | None]]]] = [
+    (PIPELINES, "pipelines", PIPELINE_ROUTES),
+    (HISTORY, "history", HISTORY_ROUTES),
+    (DATASTORES, "pipelines", DATASTORE_ROUTES),
+    (PATH, "arm", batch.ARM),
+    ("", "batch", batch.SCORING),
+    (f"/mferp/managementfrontend{PATH}", "batch", batch.MANAGEMENT_FRONTEND),
+]
+
+
 async def get_discovery(request: Request) -> Response:
     """GET /discovery: which service is where; all of them are here. Asks for no token, as in Azure."""
     return JSONResponse(dict.fromkeys(SERVICES, request.app.state.workspace.base_url))
@@ -96,8 +107,8 @@ def create_app(
     `keep`: the file in which it keeps what it has; left out, that is gone when it ends.
     """
     routes = [
-        Route(root + path, guarded(handler, on, history=root == HISTORY), methods=[method])
-        for root, table in ((PIPELINES, PIPELINE_ROUTES), (HISTORY, HISTORY_ROUTES), (DATASTORES, DATASTORE_ROUTES))
+        Route(root + path, guarded(handler, on, service=service), methods=[method])
+        for root, service, table in TABLES
         for method, path, handler, on in table
     ]
     routes += [

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from local.workspace.batch.catalog import BatchEndpoint
 from local.workspace.catalog import Endpoint, Publication, Text
 from local.workspace.engine import OUTPUTS
 from local.workspace.entities import endpoint_url, pipeline_entity
@@ -71,7 +72,8 @@ async def add_faults(request: Request) -> Response:
 def _refuse_unknown(workspace: Workspace, faults: list[Fault]) -> None:
     """Raise a 400 WireError for a fault of an endpoint that is not there: it would never come."""
     for fault in faults:
-        if fault.endpoint not in (None, *workspace.endpoints, *workspace.pipelines):
+        known = (*workspace.endpoints, *workspace.pipelines, *workspace.batch_endpoints)
+        if fault.endpoint not in (None, *known):
             raise bad_request(f"endpoint: there is no endpoint and no published pipeline with id '{fault.endpoint}'.")
 
 
@@ -146,6 +148,7 @@ async def get_info(request: Request) -> Response:
             "identity_header": request.app.state.tokens.identity_header,
             "storage": workspace.storage,
             "endpoints": [_endpoint(workspace, endpoint) for endpoint in workspace.endpoints.values()],
+            "batch_endpoints": [_batch_endpoint(workspace, one) for one in workspace.batch_endpoints.values()],
             "datastores": {store.name: store.container for store in workspace.datastores.values()},
             "outputs": OUTPUTS,
         }
@@ -179,6 +182,15 @@ def _endpoint(workspace: Workspace, endpoint: Endpoint) -> dict[str, Any]:
         "url": endpoint_url(workspace, endpoint),
         "default_version": endpoint.default_version,
         "versions": list(endpoint.versions),
+    }
+
+
+def _batch_endpoint(workspace: Workspace, endpoint: BatchEndpoint) -> dict[str, Any]:
+    return {
+        "name": endpoint.name,
+        "url": f"{workspace.base_url}/batch/{endpoint.name}/jobs",
+        "default_deployment": endpoint.default,
+        "deployments": list(endpoint.deployments),
     }
 
 

@@ -1,6 +1,7 @@
 """How the services refuse: one exception, written in the form of the service that was asked.
 
-The v1 pipelines service writes PascalCase errors, run history camelCase ones. Never decides anything.
+The v1 pipelines service writes PascalCase errors, run history camelCase ones, ARM and batch endpoints the short form.
+Never decides anything.
 """
 
 import uuid
@@ -68,6 +69,8 @@ def body_for(path: str, status: int, code: str, message: str) -> dict[str, Any]:
     """Write an error in the form of the service that `path` belongs to."""
     if path.startswith("/pipelines/"):
         return pascal_body(code, message)
+    if path.startswith(("/batch/", "/mferp/", "/subscriptions/")):
+        return {"error": {"code": code, "message": message, "target": None, "details": []}}
     if path.startswith("/msi/"):
         return {"statusCode": status, "message": message}
     return camel_body(code, message)

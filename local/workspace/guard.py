@@ -12,20 +12,21 @@ from local.workspace.errors import WireError, code_of
 from local.workspace.faults import Call, commit, take
 from local.workspace.state import Counted, Workspace
 from local.workspace.submission import query
+from local.workspace.tokens import Service
 
 type Handler = Callable[[Request], Awaitable[Response]]
 
 
-def guarded(handler: Handler, on: Call | None, *, token: bool = True, history: bool = False) -> Handler:
+def guarded(handler: Handler, on: Call | None, *, token: bool = True, service: Service = "pipelines") -> Handler:
     """Put everything in front of a handler. `on`: the kind of call for faults; `token`: whether it needs one."""
-    count = _counted_as(on, history=history)
+    count: Counted = "history" if service == "history" else (on or "other")
 
     async def guard(request: Request) -> Response:
         workspace: Workspace = request.app.state.workspace
         workspace.requests[count] += 1
         if token:
             authorization = request.headers.get("authorization")
-            request.app.state.tokens.check(authorization, workspace.settings, history=history)
+            request.app.state.tokens.check(authorization, workspace, service)
             _check_role(workspace, request, on)
         fault = None
         if on:
@@ -34,11 +35,6 @@ def guarded(handler: Handler, on: Call | None, *, token: bool = True, history: b
         return await (commit(fault, request, lambda: handler(request)) if fault else handler(request))
 
     return guard
-
-
-def _counted_as(on: Call | None, *, history: bool) -> Counted:
-    """Return what GET /_control/requests counts such requests as."""
-    return "history" if history else (on or "other")
 
 
 def _check_role(workspace: Workspace, request: Request, on: Call | None) -> None:
@@ -54,9 +50,11 @@ def _check_role(workspace: Workspace, request: Request, on: Call | None) -> None
 def _about(workspace: Workspace, request: Request) -> Callable[[str], bool]:
     """Return whether a request is about the endpoint, or published pipeline, with the given id."""
     given = request.path_params
-    named = given.get("id", "")
+    named = given.get("id", "") or given.get("endpoint", "")
 
     def about(endpoint_id: str) -> bool:
+        if given.get("endpoint") == endpoint_id:
+            return True
         experiment = given.get("experiment") or workspace.experiment_with_id(given.get("experiment_id", ""))
         if run := workspace.runs.get(named):
             return endpoint_id in (run.endpoint_id, run.pipeline.id)

@@ -57,20 +57,20 @@ def _workspace(request: Request) -> Workspace:
 async def get_run(request: Request) -> Response:
     """GET …/PipelineRuns/{id}."""
     workspace = _workspace(request)
-    return JSONResponse(run_entity(workspace, workspace.run(request.path_params["id"])))
+    return JSONResponse(run_entity(workspace, workspace.pipeline_run(request.path_params["id"])))
 
 
 async def list_runs(request: Request) -> Response:
     """GET …/PipelineRuns/Pipeline/{id}: an array of everything there is, newest first."""
     workspace = _workspace(request)
     pipeline = workspace.pipeline(request.path_params["id"])
-    runs = [run for run in reversed(workspace.runs.values()) if run.pipeline.id == pipeline.id]
+    runs = [run for run in reversed(workspace.runs.values()) if run.pipeline.id == pipeline.id and not run.is_job]
     return JSONResponse([run_entity(workspace, run) for run in runs if workspace.visible(run)])
 
 
 async def cancel_run(request: Request) -> Response:
     """DELETE …/PipelineRuns/{id}/Execution. A run that has ended stays as it is."""
-    run = _workspace(request).run(request.path_params["id"])
+    run = _workspace(request).pipeline_run(request.path_params["id"])
     run.end(RunStatus.Canceled)
     request.app.state.engine.drop(run)
     return Response(status_code=200)

@@ -91,6 +91,7 @@ class Run:
     metrics: dict[str, float] | None = None
     outputs: tuple[str, ...] = ()  # blob names
     roc: tuple[tuple[float, float], ...] = ()  # points of the curve: false positive rate, true positive rate
+    is_job: bool = False  # started by a batch endpoint or by ARM, not by the pipelines service
     held: bool = False
     removed: bool = False  # as if somebody had deleted it: no service knows it any more
     tags: dict[str, str] = field(default_factory=dict)  # set later, through run history

@@ -4,6 +4,7 @@ Fixed ids, so that configuration written once stays right; further endpoints of 
 Never touches storage.
 """
 
+from local.workspace.batch.catalog import BatchEndpoint, Deployment, component_of
 from local.workspace.catalog import (
     DataParameter,
     Endpoint,
@@ -15,6 +16,7 @@ from local.workspace.catalog import (
 from local.workspace.state import Datastore, Workspace
 
 ENDPOINT_ID = "11111111-1111-4111-8111-111111111111"
+BATCH_ENDPOINT = "income-batch"
 PIPELINE_IDS = ("22222222-2222-4222-8222-222222222220", "22222222-2222-4222-8222-222222222221")
 
 DATASTORE = Datastore(name="training", container="training-data")
@@ -34,6 +36,7 @@ def seed(workspace: Workspace) -> None:
         workspace.publish(_income("income", number), pipeline_id)
     endpoint = workspace.add_endpoint("income", PIPELINE_IDS[0], "Income prediction", ENDPOINT_ID)
     endpoint.versions["1"] = PIPELINE_IDS[1]
+    add_batch_endpoint(workspace, BATCH_ENDPOINT, list(PIPELINE_IDS))
 
 
 def add_endpoint(workspace: Workspace, name: str, versions: int) -> Endpoint:
@@ -42,6 +45,16 @@ def add_endpoint(workspace: Workspace, name: str, versions: int) -> Endpoint:
     endpoint = workspace.add_endpoint(name, pipelines[0].id, "Income prediction")
     endpoint.versions = {str(number): pipeline.id for number, pipeline in enumerate(pipelines)}
     return endpoint
+
+
+def add_batch_endpoint(workspace: Workspace, name: str, pipeline_ids: list[str]) -> BatchEndpoint:
+    """Make a batch endpoint with a deployment for each published pipeline, the first its default."""
+    deployments = dict[str, Deployment]()
+    for number, pipeline_id in enumerate(pipeline_ids):
+        component = component_of("income_train", str(number), workspace.pipeline(pipeline_id))
+        deployments[f"income-{number}"] = Deployment(f"income-{number}", component)
+    workspace.batch_endpoints[name] = BatchEndpoint(name, deployments, "income-0")
+    return workspace.batch_endpoints[name]
 
 
 def _income(name: str, number: int) -> Publication:

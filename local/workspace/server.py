@@ -62,12 +62,24 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
-def serve(listener: socket.socket, storage: str, identity_header: str | None = None, keep: Path | None = None) -> None:
-    """Serve until SIGTERM or Ctrl-C."""
-    base_url = f"http://{HOST}:{listener.getsockname()[1]}"
+def serve(
+    listener: socket.socket,
+    storage: str,
+    identity_header: str | None = None,
+    keep: Path | None = None,
+    certificate: Path | None = None,
+) -> None:
+    """Serve until SIGTERM or Ctrl-C; over TLS with a `certificate`, a file that has its key, too."""
+    base_url = f"{'https' if certificate else 'http'}://{HOST}:{listener.getsockname()[1]}"
     app = create_app(storage, base_url, identity_header=identity_header, keep=keep)
     logging.basicConfig(level=logging.WARNING, handlers=[handler("%(levelname)s %(name)s: %(message)s")])
     config = uvicorn.Config(
-        app, http=_Protocol, ws="none", log_config=None, access_log=False, timeout_graceful_shutdown=1
+        app,
+        http=_Protocol,
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=1,
+        ssl_certfile=certificate,
     )
     Server(config, f"workspace ready {base_url}").run(sockets=[listener])

@@ -9,6 +9,7 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, Struct
 
+from local.workspace.batch.catalog import BatchEndpoint
 from local.workspace.catalog import Endpoint, Pipeline, Publication, Text
 from local.workspace.errors import not_found
 from local.workspace.faults import Dice, Fault, Odds
@@ -40,6 +41,10 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     unknown_parameters: Literal["refuse", "ignore"] = "refuse"
     ignore_pin: bool = False
     role: Literal["contributor", "reader", "none"] = "contributor"
+    honour_job_names: bool = True
+    input_types: Literal["lenient", "strict"] = "lenient"
+    second_put: Literal["refused", "updates"] = "refused"
+    page_size: Annotated[int, Meta(ge=1)] = 100
 
 
 class Datastore(Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,6 +69,7 @@ class Workspace:
         self.datastores: dict[str, Datastore] = {}
         self.pipelines: dict[str, Pipeline] = {}
         self.endpoints: dict[str, Endpoint] = {}
+        self.batch_endpoints: dict[str, BatchEndpoint] = {}
         self.experiments: dict[str, str] = {}  # name -> id
         self.runs: dict[str, Run] = {}  # in the order of acceptance, removed ones too
         self.requests: dict[Counted, int] = dict.fromkeys(get_args(Counted), 0)
@@ -113,10 +119,11 @@ class Workspace:
         pipeline: Pipeline,
         endpoint: Endpoint | None = None,
         version: str | None = None,
+        run_id: str = "",
     ) -> Run:
-        """Make a run of a submission; its experiment is made on first use."""
+        """Make a run of a submission, under an id that it may have; its experiment is made on first use."""
         self.experiment_id(submission.experiment)
-        run = Run(str(uuid.uuid4()), len(self.runs) + 1, submission, pipeline, received, accepted=utc_now())
+        run = Run(run_id or str(uuid.uuid4()), len(self.runs) + 1, submission, pipeline, received, accepted=utc_now())
         run.endpoint_id, run.version = endpoint.id if endpoint else None, version
         parent = self.runs.get(submission.parent_run_id or "")
         run.root_run_id = parent.root_run_id if parent else run.id
@@ -128,6 +135,13 @@ class Workspace:
         if (found := self.runs.get(run_id)) and not found.removed:
             return found
         raise not_found(f"run with id '{run_id}'")
+
+    def pipeline_run(self, run_id: str) -> Run:
+        """Return a run that the pipelines service started. Raises a 404 WireError, also for a job."""
+        found = self.run(run_id)
+        if found.is_job:
+            raise not_found(f"run with id '{run_id}'")
+        return found
 
     def visible(self, run: Run) -> bool:
         """Tell whether lists and run history show the run: already (`list_lag_s`), and still."""

@@ -7,17 +7,25 @@ do everything. Never accepts a token that it did not sign itself.
 import secrets
 import time
 import uuid
+from typing import Literal
 
 import jwt
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from local.workspace.errors import WireError, bad_request
-from local.workspace.state import Settings
+from local.workspace.state import Settings, Workspace
 
 API_VERSION = "2019-08-01"
 ARM = ("https://management.azure.com", "https://management.core.windows.net")
 MACHINE_LEARNING = "https://ml.azure.com"
+Service = Literal["pipelines", "history", "arm", "batch"]
+ACCEPTED: dict[Service, tuple[str, ...]] = {
+    "pipelines": ARM,
+    "history": (*ARM, MACHINE_LEARNING),
+    "arm": ARM,
+    "batch": (MACHINE_LEARNING,),
+}
 CLIENT_ID = "33333333-3333-4333-8333-333333333333"
 
 
@@ -35,8 +43,8 @@ class Tokens:
         claims["uti"] = uuid.uuid4().hex
         return jwt.encode(claims, self._key, algorithm="HS256"), now + lifetime_s
 
-    def check(self, authorization: str | None, settings: Settings, *, history: bool) -> None:
-        """Raise a 401 WireError unless the header carries a token that the pipelines service or run history takes."""
+    def check(self, authorization: str | None, workspace: Workspace, service: Service) -> None:
+        """Raise a 401 WireError unless the header carries a token that the service takes."""
         scheme, _, token = (authorization or "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise _unauthorized("The Authorization header holds no bearer token.")
@@ -47,7 +55,11 @@ class Tokens:
         except jwt.InvalidTokenError as error:
             raise _unauthorized(f"The token is not valid: {error}.") from error
         audience = str(claims["aud"]).rstrip("/")
-        accepted = [*ARM, MACHINE_LEARNING] if history or settings.accept_ml_audience else ARM
+        accepted = ACCEPTED[service]
+        if service == "pipelines" and workspace.settings.accept_ml_audience:
+            accepted = (*ARM, MACHINE_LEARNING)
+        if service == "arm":  # in every cloud its own address is an audience
+            accepted = (*ARM, workspace.base_url)
         if audience not in accepted:
             raise _unauthorized(f"The token is for '{audience}', not for one of: {', '.join(accepted)}.")
 

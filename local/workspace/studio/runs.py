@@ -21,10 +21,11 @@ async def index(request: Request) -> Response:
     """GET /: the pipeline endpoints, and the newest runs."""
     workspace = workspace_of(request)
     runs = [run for run in workspace.runs.values() if not run.removed][::-1]
+    batch = {name: name for name in workspace.batch_endpoints}
     return page(
         "index.html",
         endpoints=workspace.endpoints.values(),
-        names={endpoint.id: endpoint.name for endpoint in workspace.endpoints.values()},
+        names={**{one.id: one.name for one in workspace.endpoints.values()}, **batch},
         runs=runs[:SHOWN],
         total=len(runs),
         refresh=any(not run.status.ended for run in runs[:SHOWN]),
