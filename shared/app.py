@@ -53,6 +53,8 @@ class Memory:
     """What is paused, and when that was read."""
     ticked_at: datetime | None = None
     """When the timer's last tick of this process began."""
+    noted_at: datetime = NEVER
+    """When it was written down last that the timer runs."""
     health: dict[tuple[str, str], tuple[datetime, Any]] = field(default_factory=dict)
     """What was found by a look at the app's health, and when."""
     skips: Skips = field(default_factory=Skips)

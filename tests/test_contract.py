@@ -85,7 +85,7 @@ def test_api_answers_what_its_document_says(stack: Started, tmp_path: Path) -> N
     [entry] = until(lambda: requests.get(f"{stack.url}/api/retrains", timeout=30).json()["retrains"], timeout_s=60)
     (tmp_path / "schemathesis.toml").write_text(f'[parameters]\nkey = "{entry["key"]}"\n')
     line = [str(python_of(SCHEMATHESIS)), "-m", "schemathesis.cli", "run", f"{stack.url}/api/openapi.json"]
-    line += ["--max-examples", "10", "--seed", "1", "--exclude-checks", NOT_ASKED, "--phases", "coverage,fuzzing"]
+    line += ["--max-examples", "5", "--seed", "1", "--exclude-checks", NOT_ASKED, "--phases", "coverage,fuzzing"]
     line += ["--continue-on-failure", "--report", "junit", "--report-junit-path", "told.xml"]
     done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, timeout=400)
     assert done.returncode == 0, done.stdout

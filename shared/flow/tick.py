@@ -19,6 +19,7 @@ from shared.metrics import record
 
 # How long each step may go on beginning things. The platform starts a tick each minute, and kills one after ten.
 ROUND, SEND, FOLDERS, SEARCH, SEND_FOUND, NOTIFY = (timedelta(seconds=seconds) for seconds in (15, 20, 10, 8, 10, 10))
+NOTED = timedelta(minutes=5)  # that the timer runs is written down so often: it costs a request
 HEAD = 1000  # of a rule's queue, that is looked at in one tick
 
 
@@ -53,8 +54,10 @@ def tick(app: App) -> None:
     record("retrain.blocked", len(blocked(works)))
     with logged("notify"):
         notify(app, names, works, within(NOTIFY))
-    with logged("tick"):
-        ticks.note(app.ledger, begun_at, before)
+    if app.ledger.now() - app.memory.noted_at >= NOTED:
+        with logged("tick"):
+            ticks.note(app.ledger, begun_at, before)
+            app.memory.noted_at = app.ledger.now()
 
 
 def open_work(app: App, rule: str, until: datetime) -> list[Work]:

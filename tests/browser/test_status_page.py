@@ -52,8 +52,7 @@ def status(stack: Started) -> str:
     return f"{stack.url}/api/status"
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1000])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1000, "light")])
 def test_everybody_can_read_the_pages(open_page: Open, status: str, width: int, scheme: str) -> None:
     """On a phone and on a screen, light and dark: axe finds no serious fault, and nothing scrolls sideways."""
     page = open_page(status, width=width, scheme=scheme)

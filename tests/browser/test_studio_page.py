@@ -91,8 +91,7 @@ def test_submitted_by_keyboard_alone(open_page: Open, studio: str, workspace: Lo
     assert len(workspace.control("GET", "runs")) == 1
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [360, 1000])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), (1000, "light")])
 def test_everybody_can_read_the_pages(
     open_page: Open, studio: str, workspace: LocalWorkspace, width: int, scheme: str
 ) -> None:
