@@ -23,6 +23,12 @@ from tests.fixtures_workspace import LocalWorkspace
 pytestmark = pytest.mark.usefixtures("empty_container")
 
 
+@pytest.fixture(autouse=True)
+def young(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process has just begun, however long the tests have been going on."""
+    monkeypatch.setattr(healths, "uptime", lambda: timedelta(minutes=1))
+
+
 def found(app: App, what: str) -> Check:
     """Return the one check of a kind."""
     [check] = [one for one in health(app).checks if one.what == what]

@@ -10,9 +10,9 @@ import pytest
 Open = Callable[..., Any]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium, driven by Playwright."""
+    """Chromium, driven by Playwright, which runs an event loop of its own: it must end before other tests begin."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="no Playwright here: .ci/browser installs it")
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
