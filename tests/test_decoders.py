@@ -120,3 +120,11 @@ def test_proofs(headers: dict[str, str], body: bytes) -> None:
     callers = Callers(signing_secrets=(secret,), github_secrets=("g" * 24,), allowed_apps=frozenset({"app"}))
     with pytest.raises(CallerError):
         proved(callers, headers, body)
+
+
+def test_most_events_of_a_delivery() -> None:
+    """A thousand, and not one more."""
+    event = {"eventType": "Microsoft.Storage.BlobCreated", "data": {}}
+    assert len(events.read({}, [event] * events.MOST)) == events.MOST == 1000
+    with pytest.raises(ValueError, match="1,001 events at once; at most 1,000"):
+        events.read({}, [event] * 1001)

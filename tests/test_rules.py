@@ -44,6 +44,8 @@ def test_limited_rule(changes: dict[str, Any], limited: bool) -> None:
         ({"max_bytes": 0}, "max_bytes", "empty blobs never start anything"),
         ({"metadata": {"a": "1", "A": "2"}}, "metadata", "one name twice"),
         ({"when_busy": "latest"}, "when_busy", "max_active, which is not given"),
+        ({"when_busy": "skip"}, "when_busy", "max_active, which is not given"),
+        ({"tags": {"": "x"}}, "tags.", "has 0 characters"),
         ({"parameters": {"x": "{county}"}}, "parameters.x", "there is no field 'county' here"),
         ({"parameters": {"x": "{name:uper}"}}, "parameters.x", "'uper' is no form for {name}"),
         ({"parameters": {"x": '{"a": 1}'}}, "parameters.x", "written twice"),
@@ -85,6 +87,50 @@ def test_faults_of_a_rule_are_named_with_their_place(changes: dict[str, Any], wh
     [(place, text)] = faults(changed(**changes))
     assert place == where
     assert told in text
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"max_bytes": 1},
+        {"min_bytes": 5, "max_bytes": 5},
+        {"min_bytes": 5, "max_bytes": 6},
+        {"min_bytes": 0, "max_bytes": 1},
+        {"metadata": {"a": "1", "b": "2"}},
+        {"tags": {"k" * 100: "x" * 1000}},
+        {"tags": {str(number): "x" for number in range(47)}},
+        {"description": "x" * 5000},
+    ],
+)
+def test_rule_at_the_edge_has_no_fault(changes: dict[str, Any]) -> None:
+    """The largest and the smallest that is allowed."""
+    assert faults(changed(**changes)) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "folder"),
+    [
+        ("income/*.csv", None),
+        ("income/{c}/*.csv", None),
+        ("income/{c}/**/*.csv", "income/{c}"),
+        ("**/{b}/*.csv", "**/{b}"),
+    ],
+)
+def test_folder_that_is_one(path: str, folder: str | None) -> None:
+    """One segment is enough; '**' in the folder or after it, but not both."""
+    parameter = DataPathParameter(parameter="p", grain="folder", folder=folder)
+    assert faults(changed(path=path, data_path=parameter, settle=Settle(quiet="5m"))) == []
+
+
+def test_fault_hides_no_other_of_its_kind() -> None:
+    """Of patterns to ignore, of tags, of examples: each is told."""
+    made = changed(
+        ignore=["/x", "a//b"],
+        tags={"retrain.a": "x", "retrain.b": "x"},
+        examples=[Example(path="/x"), Example(path="y//z/")],
+    )
+    told = {where for where, _ in faults(made)}
+    assert {"ignore[0]", "ignore[1]", "tags.retrain.a", "tags.retrain.b", "examples[0].path"} <= told
 
 
 @pytest.mark.parametrize(
@@ -207,6 +253,14 @@ def test_examples_of_folders_count_them_as_complete() -> None:
         Example(path=f"{DAY}/_other", skip=True),
     ]
     assert example_faults(msgspec.structs.replace(FOLDERS, examples=examples)) == []
+
+
+@pytest.mark.parametrize("wanted", ["a", "z"])
+def test_example_whose_data_path_is_another_one(wanted: str) -> None:
+    """Before or behind it in the alphabet."""
+    made = changed(examples=[Example(path="income/us/a.csv", data_path=wanted)])
+    [told] = example_faults(made)
+    assert f"data_path is 'income/us/a.csv', not {wanted!r}" in told
 
 
 @pytest.mark.parametrize("wanted", ["a", "z"])

@@ -143,6 +143,8 @@ def test_renamed_blob_keeps_its_date_and_is_told_by_the_event_alone(
         (grid(url=5), "no address of a blob"),
         (grid(), "no address of a blob"),
         (grid(url="https://a.blob.core.windows.net/"), "no address of a blob"),
+        (grid(url="https://a.blob.core.windows.net/container"), "no address of a blob"),
+        (grid(url="https://a.blob.core.windows.net/container/"), "no address of a blob"),
         (grid("BlobRenamed", url="https://a.blob.core.windows.net/training-data/a.csv"), "destinationUrl"),
         (grid(url="https://a.blob.core.windows.net/elsewhere/a.csv"), "no datastore of retrain.toml"),
         (grid(url="http://127.0.0.1:1/devstoreaccount1/training-data/income/us/gone.csv"), "There is no blob"),
