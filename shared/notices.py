@@ -10,7 +10,7 @@ from typing import Any, Literal
 import msgspec
 import requests
 
-from shared.pipelines.published import new_session, retry_after
+from shared.pipelines.calls import new_session, retry_after
 
 LIMITS = 5, 10  # seconds, to connect and for the answer
 

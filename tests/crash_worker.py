@@ -42,6 +42,7 @@ from shared.ledger.entries import State
 from shared.ledger.table import Ledger
 from shared.operate.calls import Call, request
 from shared.operate.redrive import redrive
+from shared.pipelines.calls import Caller
 from shared.pipelines.published import PublishedEndpoint
 from shared.rules.arrival import Source
 from shared.settings.model import LedgerTable, PipelineEndpoint, Settings
@@ -78,7 +79,7 @@ POINTS = {
     "marked": Point(Ledger, "move", only=_says(State.SENDING)),
     # The whole request has left, and no answer has been read.
     "sent": Point(HTTPConnection, "request", only=lambda _connection, _method, url, *_, **__: "Submit" in url),
-    "answered": Point(PublishedEndpoint, "_send"),
+    "answered": Point(Caller, "_once"),
     "recorded": Point(Ledger, "move", only=_says(None)),
     "looked": Point(Lookout, "find"),
     "read": Point(PublishedEndpoint, "runs"),

@@ -17,7 +17,8 @@ from shared.identity import Tokens
 from shared.pipelines import wire
 from shared.pipelines.address import Address
 from shared.pipelines.base import Answer, Limits, NotAccepted, Phase, Refused, Submitted, Unknown
-from shared.pipelines.published import ATTEMPTS, PublishedEndpoint, new_session, retry_after
+from shared.pipelines.calls import ATTEMPTS, new_session, retry_after
+from shared.pipelines.published import PublishedEndpoint
 from shared.pipelines.target import Target
 from shared.pipelines.wire import submission
 from shared.rules.decision import DataPath, RetrainRequest

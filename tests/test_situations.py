@@ -27,7 +27,7 @@ from shared.flow.tick import tick
 from shared.ledger import watch
 from shared.ledger.entries import NEVER, Entry, State, entry_of, history_columns, history_key, open_columns
 from shared.operate import status
-from shared.pipelines import published
+from shared.pipelines import calls
 from shared.rules.arrival import Source
 from shared.rules.match import match
 from shared.rules.rule import Rule
@@ -232,7 +232,7 @@ def test_endpoint_that_hangs_keeps_no_other_waiting(
     app: App, workspace: LocalWorkspace, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Runs at one endpoint that does not answer, and a hundred at another: all of these are looked at in one tick."""
-    monkeypatch.setattr(published, "READ_LIMITS", (1, 1))
+    monkeypatch.setattr(calls, "READ_LIMITS", (1, 1))
     workspace.control("POST", "settings", {"engine": "instant"})
     other = workspace.control("POST", "endpoints", {"name": "sick", "versions": 2})
     sick = msgspec.structs.replace(app.settings.pipelines["income"], url=other["url"])

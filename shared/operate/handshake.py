@@ -9,7 +9,7 @@ import requests
 
 from shared.errors import BadRequestError
 from shared.log import log
-from shared.pipelines.published import new_session
+from shared.pipelines.calls import new_session
 
 _SERVICE = re.compile(r"https://[a-z0-9-]+(\.[a-z0-9-]+)*\.eventgrid\.azure\.(net|cn|us)(:\d+)?/.*", re.IGNORECASE)
 _WAIT_S = 5.0

@@ -8,7 +8,8 @@ import threading
 from shared.identity import Tokens
 from shared.pipelines.address import Address
 from shared.pipelines.base import Endpoint, Limits
-from shared.pipelines.published import PublishedEndpoint, new_session
+from shared.pipelines.calls import new_session
+from shared.pipelines.published import PublishedEndpoint
 from shared.pipelines.target import Target
 
 
