@@ -140,7 +140,7 @@ def completed(app: App, row: Row) -> Target | None:
         address=pipeline.target.address,
         version=target.version,
         experiment=target.experiment or pipeline.experiment,
-        audience=pipeline.audience,
+        audience=pipeline.target.audience,
     )
 
 

@@ -16,7 +16,6 @@ from azure.storage.blob import ContainerClient
 
 from shared.app import App
 from shared.errors import ConfigurationError, EndpointError, StorageError, shown
-from shared.pipelines.address import Address
 from shared.pipelines.base import Described, Endpoint, Input, ReadError, Registered
 from shared.pipelines.target import Target
 from shared.rules.check import example_faults, samples
@@ -145,7 +144,7 @@ def check(app: App) -> list[Finding]:
             found += [one for rule in settings.rules if rule.datastore == name for one in _matching(app, rule)]
     compared = set[tuple[str, str]]()
     for rule in sorted(settings.rules, key=lambda rule: rule.pipeline not in described):
-        pair = (rule.datastore, Address.parse(settings.pipelines[rule.pipeline].url).workspace)
+        pair = (rule.datastore, settings.pipelines[rule.pipeline].target.address.workspace)
         if pair not in compared:
             compared.add(pair)
             found += _datastore(app, rule, readable=rule.pipeline in described)

@@ -94,7 +94,7 @@ def _looks(app: App) -> Iterator[Look]:
         where = f"datastores.{name}"
         yield Look(what="storage", about=where, look=partial(check.listable, where, datastore.container))
     used = {rule.pipeline: app.settings.pipelines[rule.pipeline] for rule in app.settings.rules}
-    for audience in dict.fromkeys(pipeline.audience for pipeline in used.values()):
+    for audience in dict.fromkeys(pipeline.target.audience for pipeline in used.values()):
         yield Look(what="identity", about=audience, look=partial(_identity, audience))
     for name, pipeline in used.items():
         where = f"pipelines.{name}"

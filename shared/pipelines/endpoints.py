@@ -9,6 +9,7 @@ from shared.identity import Tokens
 from shared.pipelines.address import Address
 from shared.pipelines.base import Endpoint, Limits
 from shared.pipelines.calls import new_session
+from shared.pipelines.clouds import cloud_of
 from shared.pipelines.published import PublishedEndpoint
 from shared.pipelines.target import Target
 
@@ -27,12 +28,23 @@ class Endpoints:
     def at(self, target: Target) -> Endpoint:
         """Return the client for where a submission goes, or went."""
         with self._lock:
-            tokens = self._tokens.setdefault(target.audience, Tokens(target.audience))
             made = self._clients.get((target.address, target.audience))
             if made is None:
-                made = PublishedEndpoint(target.address, tokens, self.session, self.limits)
+                made = self._client(target)
                 self._clients[target.address, target.audience] = made
             return made
+
+    def _client(self, target: Target) -> Endpoint:
+        address, tokens = target.address, self._tokens_for(target.audience)
+        if address.kind != "batch_endpoint":
+            return PublishedEndpoint(address, tokens, self.session, self.limits)
+        from shared.pipelines.batch import BatchEndpoint  # only where there is one
+
+        management = self._tokens_for(cloud_of(address.management).audience)
+        return BatchEndpoint(address, tokens, management, self.session, self.limits)
+
+    def _tokens_for(self, audience: str) -> Tokens:
+        return self._tokens.setdefault(audience, Tokens(audience))
 
     def close(self) -> None:
         """Give back all connections."""

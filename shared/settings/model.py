@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from shared.errors import NotFoundError
 from shared.pipelines.address import Address
+from shared.pipelines.clouds import cloud_of
 from shared.pipelines.target import PUBLIC, Target
 from shared.rules.durations import duration
 from shared.rules.rule import Duration, Rule
@@ -93,8 +94,41 @@ class PublishedPipeline(_Published, frozen=True, kw_only=True, tag_field="kind",
     """A published pipeline; its id is the pin, as what was published under it never changes."""
 
 
-Pipeline = PipelineEndpoint | PublishedPipeline
-KINDS: dict[str, type[Pipeline]] = {"pipeline_endpoint": PipelineEndpoint, "published_pipeline": PublishedPipeline}
+class BatchEndpoint(_Published, frozen=True, kw_only=True, tag_field="kind", tag="batch_endpoint"):
+    """A batch endpoint at a pinned deployment, which is a pipeline component's."""
+
+    url: Annotated[str, Meta(description="the scoring URI, as the studio shows it")]
+    workspace: Annotated[str, Meta(description="the workspace's id, from /subscriptions/")]
+    deployment: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z][A-Za-z0-9-]{2,31}$",
+            description="a deployment's name, 3 to 32 letters, digits and dashes: "
+            "a run never goes to the default deployment",
+        ),
+    ]
+    audience: str = ""
+    """Audience of the bearer token for the scoring URI; left out, that of the address's cloud."""
+
+    @property
+    def pin(self) -> str:
+        """What is pinned: the deployment."""
+        return self.deployment
+
+    @property
+    def target(self) -> Target:
+        """Where submissions go."""
+        address = Address.of_batch(self.url, self.workspace)
+        audience = self.audience or cloud_of(address.management).machine_learning
+        return Target(address=address, version=self.pin, experiment=self.experiment, audience=audience)
+
+
+Pipeline = PipelineEndpoint | PublishedPipeline | BatchEndpoint
+KINDS: dict[str, type[Pipeline]] = {
+    "pipeline_endpoint": PipelineEndpoint,
+    "published_pipeline": PublishedPipeline,
+    "batch_endpoint": BatchEndpoint,
+}
 
 
 class LedgerTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

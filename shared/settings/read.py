@@ -211,7 +211,8 @@ class _Reader:
             return None
         kind = data["kind"]
         pipeline = self.struct(KINDS[kind], {key: value for key, value in data.items() if key != "kind"}, where)
-        self.check(f"{where}.url", data.get("url"), lambda url: _check_address(url, kind))
+        workspace = str(data.get("workspace", ""))
+        self.check(f"{where}.url", data.get("url"), lambda url: _check_address(url, kind, workspace))
         self.check(f"{where}.experiment", data.get("experiment"), _check_experiment)
         return pipeline
 
@@ -250,8 +251,8 @@ class _Reader:
                 self.fault(where, f"{shown(value)}: {error}")
 
 
-def _check_address(url: str, kind: str) -> None:
-    address = Address.parse(url)
+def _check_address(url: str, kind: str, workspace: str) -> None:
+    address = Address.of_batch(url, workspace) if kind == "batch_endpoint" else Address.parse(url)
     if address.kind != kind:
         raise ValueError(f"this is the address of a {address.kind}; kind says {kind!r}")
 
