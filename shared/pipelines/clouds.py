@@ -1,4 +1,4 @@
-"""Azure's clouds: which hosts and audiences belong together. Data only.
+"""Azure's clouds: which hosts and audiences belong together. Never asks anybody: data only.
 
 By the suffix of a batch endpoint's scoring URI. Sources: azure-ai-ml's table (`_azure_environments.py`) for Resource
 Manager and the audiences; that the other hosts of China and US Government are called so is not established.
