@@ -30,6 +30,7 @@ from azure.core.pipeline.transport._requests_basic import RequestsTransportRespo
 from azure.storage.blob import BlobClient
 from urllib3.connection import HTTPConnection
 
+from local.workspace.state import PATH
 from shared import identity
 from shared.app import App, build
 from shared.errors import RetrainError, StorageError
@@ -42,10 +43,12 @@ from shared.ledger.entries import State
 from shared.ledger.table import Ledger
 from shared.operate.calls import Call, request
 from shared.operate.redrive import redrive
+from shared.pipelines.batch import BatchEndpoint
 from shared.pipelines.calls import Caller
 from shared.pipelines.published import PublishedEndpoint
 from shared.rules.arrival import Source
-from shared.settings.model import LedgerTable, PipelineEndpoint, Settings
+from shared.settings import model
+from shared.settings.model import LedgerTable, Pipeline, PipelineEndpoint, Settings
 from shared.storage.datastores import Datastore
 from tests import samples
 
@@ -71,6 +74,11 @@ def _says(state: State | None) -> Callable[..., bool]:
     return lambda _ledger, _row, to, **_: (to == State.SENDING) == (state == State.SENDING)
 
 
+def _submits(method: str, url: str) -> bool:
+    """Tell whether a request starts a run: of the pipelines service, or of a batch endpoint."""
+    return "Submit" in url or (method == "POST" and url.startswith("/batch/"))
+
+
 POINTS = {
     "received": Point(Datastore, "look", before=True),
     "properties": Point(BlobClient, "get_blob_properties"),
@@ -78,11 +86,12 @@ POINTS = {
     "picked": Point(Ledger, "get"),
     "marked": Point(Ledger, "move", only=_says(State.SENDING)),
     # The whole request has left, and no answer has been read.
-    "sent": Point(HTTPConnection, "request", only=lambda _connection, _method, url, *_, **__: "Submit" in url),
+    "sent": Point(HTTPConnection, "request", only=lambda _connection, method, url, *_, **__: _submits(method, url)),
     "answered": Point(Caller, "_once"),
     "recorded": Point(Ledger, "move", only=_says(None)),
     "looked": Point(Lookout, "find"),
     "read": Point(PublishedEndpoint, "runs"),
+    "read of a batch endpoint": Point(BatchEndpoint, "runs"),
     "listed": Point(search.Finder, "feed", before=True, storage=(search, "search_one"), requests="comp=list"),
     "searched": Point(search, "save_search"),
     "buried": Point(Ledger, "bury"),
@@ -102,9 +111,10 @@ class Site(msgspec.Struct, kw_only=True):
     def settings(self) -> Settings:
         """Return the settings, like those of the shipped retrain.toml."""
         rule = msgspec.structs.replace(samples.RULE, path=f"{self.folder}/*.csv")
-        pipeline = PipelineEndpoint(
-            url=self.url, version="1", experiment="income-retrain", on_uncertain=self.on_uncertain
-        )
+        common: Any = {"url": self.url, "experiment": "income-retrain", "on_uncertain": self.on_uncertain}
+        pipeline: Pipeline = PipelineEndpoint(version="1", **common)
+        if "/batch/" in self.url:
+            pipeline = model.BatchEndpoint(workspace=PATH, deployment="income-1", **common)
         table = LedgerTable(table=self.table)
         return samples.settings(rules=(rule,), ledger=table, pipelines={"income": pipeline})
 
@@ -288,7 +298,8 @@ def fork(job: Job) -> Ended | None:
 
 def main() -> None:
     """Carry out jobs until stdin ends."""
-    identity.Tokens("https://management.azure.com").get()  # workers inherit it, and all that was imported on the way
+    for audience in ("https://management.azure.com", "https://ml.azure.com"):
+        identity.Tokens(audience).get()  # workers inherit it, and all that was imported on the way
     identity.credential().close()  # type: ignore[attr-defined]
     while line := sys.stdin.readline():
         if ended := fork(msgspec.json.decode(line, type=Job)):

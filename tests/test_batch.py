@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from local.workspace.seed import BATCH_ENDPOINT
 from local.workspace.state import PATH
 from shared import identity
 from shared.app import App
-from shared.errors import EndpointError
+from shared.errors import ConfigurationError, EndpointError
 from shared.flow.arrive import arrive
 from shared.flow.tick import tick
 from shared.identity import Tokens
@@ -30,6 +31,7 @@ from shared.pipelines.target import Target
 from shared.rules.arrival import Source
 from shared.rules.decision import DataPath
 from shared.rules.rule import DataPathParameter, Settle
+from shared.settings import read
 from shared.settings.model import BatchEndpoint
 from tests import samples
 from tests.fixtures_workspace import LocalWorkspace
@@ -484,3 +486,59 @@ def test_check_of_a_batch_endpoint(
     made = over(app, workspace, pipelines={"income": pipeline(workspace, **changes)}, rules=(samples.changed(**rule),))
     told = [finding for finding in checks.check(made) if finding.level != "ok"]
     assert any(says in finding.what for finding in told) if says else told == [], told
+
+
+TABLE = """
+[datastores.training]
+container = "training-data"
+
+[pipelines.income]
+kind = "batch_endpoint"
+url = "https://income.westeurope.inference.ml.azure.com/jobs"
+workspace = "%WORKSPACE_ID%"
+deployment = "income-1"
+experiment = "income-retrain"
+
+[[rules]]
+name = "income-files"
+datastore = "training"
+path = "income/**/*.csv"
+pipeline = "income"
+data_path = { parameter = "input_data" }
+"""
+
+
+def test_table_of_a_batch_endpoint(tmp_path: Path) -> None:
+    """Audiences come from the cloud, the workspace from an app setting."""
+    file = tmp_path / "retrain.toml"
+    file.write_text(TABLE)
+    settings = read.load(file, {**samples.ENVIRON, "WORKSPACE_ID": WORKSPACE})
+    found = settings.pipelines["income"].target
+    assert (found.version, found.audience) == ("income-1", "https://ml.azure.com")
+    assert found.place == f"https://westeurope.api.azureml.ms{WORKSPACE}/income"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('deployment = "income-1"', "", "pipelines.income.deployment: missing"),
+        ('deployment = "income-1"', 'deployment = "1"', "a run never goes to the default deployment"),
+        ('deployment = "income-1"', 'version = "1"', "pipelines.income.version"),
+        ('workspace = "%WORKSPACE_ID%"', "", "pipelines.income.workspace: missing"),
+        ('workspace = "%WORKSPACE_ID%"', 'workspace = "w"', "expected the workspace's id"),
+        ("inference.ml.azure.com/jobs", "api.azureml.ms/jobs", "expected the scoring URI as the studio shows it"),
+        (
+            'kind = "batch_endpoint"',
+            'kind = "batch"',
+            "expected one of pipeline_endpoint, published_pipeline, batch",
+        ),
+    ],
+)
+def test_faults_of_the_table(tmp_path: Path, old: str, new: str, says: str) -> None:
+    """All of them before anything is sent."""
+    file = tmp_path / "retrain.toml"
+    assert old in TABLE
+    file.write_text(TABLE.replace(old, new))
+    with pytest.raises(ConfigurationError) as caught:
+        read.load(file, {**samples.ENVIRON, "WORKSPACE_ID": WORKSPACE})
+    assert says in str(caught.value)

@@ -105,10 +105,12 @@ def parts(storage: str, workspace_process: LocalWorkspace) -> Iterator[Parts]:
 class Scene:
     """One arrival with a ledger and a folder of its own, the clock, and what is done to it."""
 
-    def __init__(self, parts: Parts, workspace: LocalWorkspace, on_uncertain: Any = "auto") -> None:
+    def __init__(
+        self, parts: Parts, workspace: LocalWorkspace, on_uncertain: Any = "auto", url: str | None = None
+    ) -> None:
         name = f"c{uuid.uuid4().hex}"
         self.worker, self.workspace, self.path = parts.worker, workspace, f"{name}/a.csv"
-        self.site = Site(url=workspace.endpoint["url"], table=name, folder=name, on_uncertain=on_uncertain)
+        self.site = Site(url=url or workspace.endpoint["url"], table=name, folder=name, on_uncertain=on_uncertain)
         self.ahead, self.versions = timedelta(), 0
         ledger = Ledger(table_client("S", name, {"S": parts.storage}), lambda: datetime.now(UTC) + self.ahead)
         self.app = App(self.site.settings(), ledger, parts.app.datastores, parts.app.endpoints)
@@ -188,7 +190,8 @@ class Scene:
         """
         keys, runs, entries = list[str](), dict[str, str](), self.entries()
         for run in self.runs():
-            keys.append(run["body"]["Properties"]["retrain.key"])
+            body = run["body"]
+            keys.append((body.get("Properties") or body["properties"]["properties"])["retrain.key"])
             runs[keys[-1]] = run["run_id"]
         finished = {entry.key: entry.run_id for entry in entries if entry.state == State.FINISHED}
         others = {entry.state for entry in entries} - {State.FINISHED}
@@ -309,6 +312,7 @@ duplicate                  the same delivery, tick or operator overtakes the wor
 disorder                   the data is overwritten and its new event overtakes; then the old event comes again
 """
 READING = {"properties": "", "listed": "", "picked": "", "looked": "list", "read": "list"}
+READING["read of a batch endpoint"] = "list"
 """The steps that only read: at storage, or at the endpoint with this kind of call."""
 
 
@@ -393,6 +397,27 @@ def order(scene: Scene, point: str, fault: str) -> Any:
     else:
         return fault
     return "none"
+
+
+OVER_BATCH = ("arrival", "deferred", "sending, not found", "sending, found", "uncertain, found", "run")
+BATCH_CELLS = [
+    pytest.param(way, point, fault, names, id=f"batch, {'own' if names else 'new'} names: {way}: {point} | {fault}")
+    for way, point, fault in ALL
+    for names in (True, False)
+    if way in OVER_BATCH and point in ("sent", "answered", "looked", "read") and not left_out(point, fault)
+]
+
+
+@pytest.mark.parametrize(("way", "point", "fault", "names"), BATCH_CELLS)
+def test_one_run_in_each_cell_over_a_batch_endpoint(
+    parts: Parts, workspace: LocalWorkspace, way: str, point: str, fault: str, names: bool
+) -> None:
+    """Where the endpoint is asked, whether it takes our names or not; the other steps do not know its kind."""
+    [endpoint] = workspace.control("GET", "info")["batch_endpoints"]
+    scene = Scene(parts, workspace, url=endpoint["url"])
+    workspace.control("POST", "settings", {"honour_job_names": names})
+    scene.learn()
+    test_one_run_in_each_cell(scene, way, f"{point} of a batch endpoint" if point == "read" else point, fault)
 
 
 UNCERTAIN = [
