@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -76,14 +77,15 @@ def start(
 
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and progress on stderr.")
-def demo(as_json: bool) -> None:
+@click.option("--kind", type=click.Choice(["pipeline", "batch", "both"]), default="pipeline", help="Of endpoint.")
+def demo(as_json: bool, kind: Literal["pipeline", "batch", "both"]) -> None:
     """Start everything on free ports, upload two files, and follow the two training runs to their end.
 
     Exit code 0 only when both finished, at the pinned version, with exactly one submission each.
     """
     from local import demo
 
-    sys.exit(demo.demo(as_json=as_json))
+    sys.exit(demo.demo(as_json=as_json, kind=kind))
 
 
 @main.command()

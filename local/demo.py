@@ -9,8 +9,7 @@ import json
 import shutil
 import tempfile
 import time
-import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,9 +20,12 @@ from azure.storage.blob import BlobServiceClient
 from rich.console import Console
 from rich.table import Table
 
-from local.process import ChildFailedError
-from local.stack import CONTAINER, LOGS, ROOT, Ports, PortTakenError, Stack, interruptible
+from local.configuration import Kind, over, pins, shipped, toml
+from local.process import HOST, ChildFailedError
+from local.stack import CONTAINER, LOGS, Ports, PortTakenError, Stack, interruptible
 from local.workspace.sample_data import generate
+from local.workspace.seed import BATCH_ENDPOINT
+from local.workspace.state import PATH as WORKSPACE
 
 DATASTORE = "training"  # the datastore of the shipped retrain.toml
 ROWS = 2000
@@ -41,6 +43,8 @@ class Upload:
 
     blob: str
     country: str
+    rule: str
+    """The rule that is to start a run of it."""
     uploaded: datetime = datetime.min
     run: dict[str, Any] = field(default_factory=dict)
     """The submission as the workspace received it, and what became of it."""
@@ -48,13 +52,12 @@ class Upload:
     @property
     def properties(self) -> dict[str, str]:
         """What the app wrote on the run about why it is there."""
-        return self.run["body"].get("Properties") or {}
+        return _properties(self.run)
 
     @property
     def data_path(self) -> dict[str, str]:
         """Where the run reads its data."""
-        path = self.run["body"]["DataPathAssignments"]["input_data"]
-        return {"datastore": path["DataStoreName"], "path": path["RelativePath"]}
+        return _data_path(self.run)
 
     @property
     def upload_to_submit_s(self) -> float:
@@ -79,11 +82,14 @@ class Upload:
 class Demo:
     """The story: each step says on the console what it does and what came of it."""
 
-    def __init__(self, stack: Stack, console: Console, pinned: str) -> None:
+    def __init__(self, stack: Stack, console: Console, pinned: dict[str, str]) -> None:
+        """`pinned`: what each rule's pipeline is pinned to."""
         self.stack, self.console, self.pinned = stack, console, pinned
-        self.us = Upload("income/us/adult.csv", "us")
-        self.abroad = Upload("income/non-us/adult.csv", "non-us")
-        self.uploads = [self.us, self.abroad]
+        first, *others = pinned
+        self.us = Upload("income/us/adult.csv", "us", first)
+        self.abroad = Upload("income/non-us/adult.csv", "non-us", first)
+        beside = [Upload(one.blob, one.country, rule) for rule in others for one in (self.us, self.abroad)]
+        self.uploads = [self.us, self.abroad, *beside]
         self.announced = 0  # by webhook
         self.submissions = 0  # accepted by the workspace, at the last look
 
@@ -106,7 +112,9 @@ class Demo:
         text = generate(upload.country, ROWS, seed=1)
         with BlobServiceClient.from_connection_string(self.stack.storage) as service:
             service.get_blob_client(CONTAINER, upload.blob).upload_blob(text)
-        upload.uploaded = datetime.now(UTC)
+        for one in self.uploads:
+            if one.blob == upload.blob:
+                one.uploaded = datetime.now(UTC)
         self.console.print(f"uploaded {CONTAINER}/{upload.blob} ({len(text) // 1000} kB)")
 
     def announce(self, upload: Upload) -> dict[str, Any]:
@@ -130,7 +138,8 @@ class Demo:
         self.submissions = len(runs)
         for upload in self.uploads:
             for run in runs:
-                if _path(run) == upload.blob and upload.run.get("run_id") in (None, run["run_id"]):
+                is_its_own = _path(run) == upload.blob and _properties(run).get("retrain.rule") == upload.rule
+                if is_its_own and upload.run.get("run_id") in (None, run["run_id"]):
                     upload.run = run
         return runs
 
@@ -158,7 +167,7 @@ class Demo:
 
         def ended() -> bool:
             self.accepted()
-            return all(upload.run["status"] in ENDED for upload in self.uploads)
+            return all(upload.run.get("status") in ENDED for upload in self.uploads)
 
         self.console.print("training ...")
         self.wait_until(ended, "the runs did not end")
@@ -167,13 +176,14 @@ class Demo:
         """Raise DemoFailedError unless both finished, pinned, once each, and learned different things."""
         faults = []
         for upload in self.uploads:
-            count = sum(_path(run) == upload.blob for run in self.accepted())
+            rules = [_properties(run).get("retrain.rule") for run in self.accepted() if _path(run) == upload.blob]
+            count = rules.count(upload.rule)
             if count != 1:
                 faults.append(f"{upload.blob} was submitted {count} times")
             if upload.run["status"] != "Finished":
                 faults.append(f"the run of {upload.blob} ended {upload.run['status']}: {upload.run['error']}")
-            if upload.run["version"] != self.pinned:
-                faults.append(f"{upload.blob} ran at version {upload.run['version']}, pinned is {self.pinned}")
+            if upload.run["version"] != (pinned := self.pinned[upload.rule]):
+                faults.append(f"{upload.blob} ran at version {upload.run['version']}, pinned is {pinned}")
         if (more := len(self.accepted()) - len(self.uploads)) > 0:
             faults.append(f"the workspace accepted {more} more than was uploaded")
         if self.us.run["metrics"] == self.abroad.run["metrics"]:
@@ -190,24 +200,28 @@ class Demo:
                 raise DemoFailedError(f"For {PATIENCE_S:.0f} s {otherwise}.")
             time.sleep(0.05)
 
-    def table(self) -> Table:
-        """Return what came of the uploads, for people; narrow enough for a terminal of 80 columns."""
-        facts = [upload.as_json() for upload in self.uploads]
-        accuracies = [(one["metrics"] or {}).get("accuracy") for one in facts]
-        table = Table("", "US", "non-US", title="Two uploads, two runs")
-        table.add_row("upload", *(one["blob"] for one in facts))
-        table.add_row("rule", *(one["rule"] for one in facts))
-        table.add_row("version", *(f"{one['version']} (pinned: {self.pinned})" for one in facts))
-        table.add_row("data path", *("{datastore}/{path}".format(**one["data_path"]) for one in facts))
-        table.add_row("run", *(one["run_id"][:8] for one in facts))
-        table.add_row("status", *(one["status"] for one in facts))
-        table.add_row("accuracy", *("-" if accuracy is None else f"{accuracy:.3f}" for accuracy in accuracies))
-        table.add_row("submitted", *(f"{one['upload_to_submit_s']:.2f} s after the upload" for one in facts))
-        return table
+    def tables(self) -> Iterator[Table]:
+        """Yield what came of the uploads, for people, a table a rule; narrow enough for a terminal of 80 columns."""
+        for rule, pinned in self.pinned.items():
+            facts = [upload.as_json() for upload in self.uploads if upload.rule == rule]
+            accuracies = [(one["metrics"] or {}).get("accuracy") for one in facts]
+            table = Table("", "US", "non-US", title="Two uploads, two runs")
+            table.add_row("upload", *(one["blob"] for one in facts))
+            table.add_row("rule", *(one["rule"] for one in facts))
+            table.add_row("version", *(f"{one['version']} (pinned: {pinned})" for one in facts))
+            table.add_row("data path", *("{datastore}/{path}".format(**one["data_path"]) for one in facts))
+            table.add_row("run", *(one["run_id"][-8:] for one in facts))
+            table.add_row("status", *(one["status"] for one in facts))
+            table.add_row("accuracy", *("-" if accuracy is None else f"{accuracy:.3f}" for accuracy in accuracies))
+            table.add_row("submitted", *(f"{one['upload_to_submit_s']:.2f} s after the upload" for one in facts))
+            yield table
 
 
-def demo(*, as_json: bool) -> int:
-    """Run the demo; return the exit code. With `as_json` stdout gets one JSON object and nothing else."""
+def demo(*, as_json: bool, kind: Kind = "pipeline") -> int:
+    """Run the demo over a kind of endpoint, or both; return the exit code.
+
+    With `as_json` stdout gets one JSON object and nothing else.
+    """
     begun = time.monotonic()
     console = Console(stderr=as_json, highlight=False, soft_wrap=True)
     LOGS.mkdir(parents=True, exist_ok=True)
@@ -216,8 +230,11 @@ def demo(*, as_json: bool) -> int:
     try:
         with interruptible():
             console.print("starting on free ports: storage emulator, workspace stand-in, function app")
-            with Stack(Ports.free(), logs=logs, say=lambda line: console.print(f"  {line}")) as stack:
-                story = Demo(stack, console, pinned_version())
+            ports = Ports.free()
+            content, settings = configured(kind, ports, logs)
+            say: Callable[[str], object] = lambda line: console.print(f"  {line}")  # noqa: E731
+            with Stack(ports, logs=logs, more=settings, say=say) as stack:
+                story = Demo(stack, console, pins(content))
                 try:
                     story.run()
                 except (DemoFailedError, requests.RequestException) as error:
@@ -227,9 +244,9 @@ def demo(*, as_json: bool) -> int:
     except KeyboardInterrupt:
         fault = "interrupted"
     if story and all(upload.run for upload in story.uploads):
-        Console(stderr=as_json, highlight=False).print(story.table())
+        Console(stderr=as_json, highlight=False).print(*story.tables())
         console.print(
-            f"{len(story.uploads)} arrivals in sight of the blob trigger, {story.announced} announcements by webhook: "
+            f"{len({one.blob for one in story.uploads})} arrivals in sight of the blob trigger, {story.announced} announcements by webhook: "
             f"the workspace accepted {story.submissions} submissions."
         )
     if fault:
@@ -249,14 +266,32 @@ NEXT = """Next:
   README.md         how it works, and how to put it into Azure"""
 
 
-def pinned_version() -> str:
-    """Return the version that retrain.toml pins for the rule's pipeline."""
-    config = tomllib.loads((ROOT / "retrain.toml").read_text(encoding="utf-8"))
-    version: str = config["pipelines"][config["rules"][0]["pipeline"]]["version"]
-    return version
+def configured(kind: Kind, ports: Ports, folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what retrain.toml says, and the app settings that go with it: where it is, if not the shipped one."""
+    if kind == "pipeline":
+        return shipped(), {}
+    scoring_uri = f"http://{HOST}:{ports.workspace}/batch/{BATCH_ENDPOINT}/jobs"
+    content, file = over(kind, scoring_uri, WORKSPACE), folder / "retrain.toml"
+    file.write_text(toml(content), encoding="utf-8")
+    return content, {"RETRAIN_FILE": str(file)}
 
 
-def _path(run: dict[str, Any]) -> str | None:
-    """Return the path that a submission assigned to the data-path parameter."""
-    path: str | None = (run["body"].get("DataPathAssignments") or {}).get("input_data", {}).get("RelativePath")
-    return path
+def _properties(run: dict[str, Any]) -> dict[str, str]:
+    """Return what the app wrote on a submission, of either kind."""
+    body = run["body"]
+    found: dict[str, str] = body.get("Properties") or body.get("properties", {}).get("properties") or {}
+    return found
+
+
+def _data_path(run: dict[str, Any]) -> dict[str, str]:
+    """Return the datastore and the path that a submission put onto the data path's parameter, of either kind."""
+    body = run["body"]
+    if "properties" in body:
+        store, _, path = body["properties"]["inputData"]["input_data"]["uri"].partition("/paths/")
+        return {"datastore": store.rpartition("/")[2], "path": path}
+    given = (body.get("DataPathAssignments") or {}).get("input_data", {})
+    return {"datastore": given.get("DataStoreName", ""), "path": given.get("RelativePath", "")}
+
+
+def _path(run: dict[str, Any]) -> str:
+    return _data_path(run)["path"]

@@ -80,6 +80,7 @@ class Stack:
         host: str = "auto",
         events: str = "scan",
         environment: Mapping[str, str] | None = None,
+        more: Mapping[str, str] | None = None,
         file: Mapping[str, str] | None = None,
         keep: Path | None = None,
         say: Callable[[str], object] = str,
@@ -88,11 +89,12 @@ class Stack:
 
         `events`: how the app hears of uploads. "scan": it lists the container; "grid": a stand-in of Event Grid tells.
         `environment` and `file` (local.settings.json) are what may win over the wiring, see `app_settings`; left out,
-        nothing does, so that a demo or a test can never reach a real workspace. `keep` is the folder in which storage
-        and the workspace keep what they have; left out, it is gone when they end.
+        nothing does, so that a demo or a test can never reach a real workspace. `more`: further app settings. `keep` is
+        the folder in which storage and the workspace keep what they have; left out, it is gone when they end.
         """
         self.ports, self.logs, self.parts, self.host, self.say = ports, logs, parts, host, say
         self.events, self.environment, self.file, self.keep = events, environment or {}, file or {}, keep
+        self.more = more or {}
         self.storage = azurite.connection_string(ports.storage)
         self.workspace_url = f"http://{HOST}:{ports.workspace}"
         self.app_url = f"http://{HOST}:{ports.app}"
@@ -264,9 +266,10 @@ class Stack:
         started = (storage if "storage" in self.parts else {}) | (workspace if "workspace" in self.parts else {})
         if self.events == "grid" and "app" in self.parts:
             started |= {"RETRAIN_BLOB_SOURCE": "EventGrid"}
-        return app_settings(
+        settings = app_settings(
             environment=self.environment, started=started, file=self.file, expected=always | storage | workspace
         )
+        return {**settings, **self.more}
 
 
 def app_settings(

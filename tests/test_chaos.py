@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from local.chaos.configuration import Configuration, Target, configurations, shipped
+from local.chaos.configuration import Configuration, Target, configurations
 from local.chaos.judge import ChaosError, Life, Report, judge
 from local.chaos.plan import absences, deployments, kills
 from local.chaos.weather import fault_mix, grace_s, in_flight_s
+from local.configuration import shipped
 
 ROOT = Path(__file__).parents[1]
 NAMES = [

@@ -6,6 +6,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
@@ -30,6 +32,20 @@ def test_demo() -> None:
     assert us["run_id"] != abroad["run_id"]
     assert us["metrics"] != abroad["metrics"]
     assert "accepted 2 submissions" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "versions"), [("batch", ["income-1"] * 2), ("both", ["1", "1", "income-1", "income-1"])]
+)
+def test_demo_over_a_batch_endpoint(kind: str, versions: list[str]) -> None:
+    """The same story over the successor, and over both at once: each run at its pin, once for each rule."""
+    command = [sys.executable, str(ROOT / "retrain"), "demo", "--kind", kind, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd="/", timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    uploads = json.loads(done.stdout)["uploads"]
+    assert [one["version"] for one in uploads] == versions
+    assert {one["status"] for one in uploads} == {"Finished"}
+    assert all(one["data_path"] == {"datastore": "training", "path": one["blob"]} for one in uploads)
 
 
 def test_demo_is_asked_for_what_it_does_not_know() -> None:

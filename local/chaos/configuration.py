@@ -5,15 +5,12 @@ uploads, unless it is without that rule. A pin is changed as a whole: each versi
 that a version of one configuration in the experiment of another can be told. Never writes a file, never deploys one.
 """
 
-import json
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import date, datetime
 from typing import Any, NamedTuple
 
 from local.chaos.plan import dice
-from local.stack import ROOT
+from local.configuration import shipped, toml
 
 VERSIONS = ("0", "1")  # of the stand-in's endpoint
 PATTERNS = ("income/{country}/**/*.csv", "**/*.csv")  # beside the shipped one: as wide, for what is uploaded, and wider
@@ -68,7 +65,7 @@ class Configuration:
 
     def toml(self) -> str:
         """Return the file."""
-        return "".join(f"{key} = {_toml(value)}\n" for key, value in self.content().items())
+        return toml(self.content())
 
     def __str__(self) -> str:
         facts = [f"version {self.target('').version}"]
@@ -76,11 +73,6 @@ class Configuration:
         facts += ["pipeline renamed"] if self.renamed else []
         facts += ["a second rule"] if self.second else []
         return f"configuration {self.number}: {', '.join(facts)}"
-
-
-def shipped() -> dict[str, Any]:
-    """Return what the shipped retrain.toml says."""
-    return tomllib.loads((ROOT / "retrain.toml").read_text(encoding="utf-8"))
 
 
 def configurations(seed: int) -> Iterator[Configuration]:
@@ -108,12 +100,3 @@ def configurations(seed: int) -> Iterator[Configuration]:
             second=absent or not last.second,
             absent=absent,
         )
-
-
-def _toml(value: Any) -> str:
-    """Write a value as TOML, tables inline. JSON's strings, numbers and booleans are TOML's."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(one)}" for key, one in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_toml(one) for one in value) + "]"
-    return value.isoformat() if isinstance(value, date | datetime) else json.dumps(value)
