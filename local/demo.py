@@ -245,8 +245,9 @@ def demo(*, as_json: bool, kind: Kind = "pipeline") -> int:
         fault = "interrupted"
     if story and all(upload.run for upload in story.uploads):
         Console(stderr=as_json, highlight=False).print(*story.tables())
+        arrivals = len({one.blob for one in story.uploads})
         console.print(
-            f"{len({one.blob for one in story.uploads})} arrivals in sight of the blob trigger, {story.announced} announcements by webhook: "
+            f"{arrivals} arrivals in sight of the blob trigger, {story.announced} announcements by webhook: "
             f"the workspace accepted {story.submissions} submissions."
         )
     if fault:
