@@ -33,8 +33,10 @@ ROUTES = [  # with the right method, which most requests have
     *[("POST", "/api/retrain"), ("POST", "/api/retrain"), ("GET", "/api/retrains"), ("GET", "/api/status")],
     *[("POST", "/api/redrive"), ("GET", "/api/retrains/{key}"), ("POST", "/api/retrains/{key}/redrive")],
     *[("POST", "/api/retrains/{key}/close"), ("POST", HOOK), ("POST", HOOK), ("POST", "/admin/functions/{name}")],
-    *[("GET", "/admin/host/status"), ("GET", "/{name}")],
+    *[("GET", "/admin/host/status"), ("GET", "/{name}"), ("GET", "/api/why"), ("GET", "/api/openapi.json")],
+    *[("POST", "/api/retrains/{key}/cancel"), ("POST", "/api/resume"), ("GET", "/api/health")],  # a pause would last
 ]
+ACCEPTED = ["*/*", "*/*", "application/json", "text/html", "text/html,*/*;q=0.8"]  # browsers get pages
 METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"]
 KEYS = ["path", "datastore", "rule", "parameters", "force", "state", "since", "limit", "dry_run", "reason", "code"]
 WORDS = [
@@ -118,7 +120,9 @@ def drawn(dice: random.Random, count: int) -> Iterator[Sent]:
         for place in ("{key}", "{name}"):
             route = route.replace(place, quote(word(dice), safe="", errors="surrogatepass"))
         target = route + (f"?{query(dice, route)}" if dice.random() < 0.6 else "")
-        headers = {"Content-Type": dice.choice(["application/json", "text/plain", "text/json; charset=utf-16", ""])}
+        form = "application/x-www-form-urlencoded"
+        kinds = ["application/json", "text/plain", "text/json; charset=utf-16", form, ""]
+        headers = {"Content-Type": dice.choice(kinds), "Accept": dice.choice(ACCEPTED)}
         if route == HOOK:
             kinds = ["Notification"] * 6 + ["SubscriptionValidation", "Unsubscribe", "x"]
             headers["aeg-event-type"] = dice.choice(kinds)
