@@ -30,6 +30,11 @@ PATTERNS = st.lists(st.sampled_from(PARTS), min_size=1, max_size=6, unique=True)
         ("{{a}}/{b}", ["{a}/x"], ["a/x", "{a}/"]),
         ("{w:us|de}/*", ["us/x", "de/x"], ["uss/x", "US/x", "us|de/x"]),
         ("{w:a.c|*}", ["a.c", "*"], ["abc", "x"]),
+        ("{w:us|de|fr}", ["us", "de", "fr"], ["us|de", "it"]),
+        ("#", ["#"], ["a", "*"]),
+        ("a/ /!", ["a/ /!"], ["a/b/!", "a/ /b"]),
+        ("{d:date:%Y #%m}", ["2026 #01"], ["2026#01", "2026 %01"]),
+        ("a/*", ["a/b"], ["a/\ud800", "\udfff"]),
     ],
 )
 def test_what_a_pattern_takes(pattern: str, taken: list[str], other: list[str]) -> None:
@@ -187,7 +192,7 @@ def test_character_that_no_name_has(code: int) -> None:
     """The first and the last of each kind; their neighbours are letters like others."""
     with pytest.raises(PatternError, match="control character or half a surrogate"):
         Pattern.parse(f"a{chr(code)}b")
-    for neighbour in (" ", "\ud7ff", "\ue000"):
+    for neighbour in (" ", "\ud7ff", "\ue000", "\ue001", "\uffff", "😀"):
         assert Pattern.parse(f"a{neighbour}b").takes(f"a{neighbour}b")
 
 
