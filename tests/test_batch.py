@@ -404,6 +404,19 @@ def test_deployment_that_another_one_answers_for_is_an_alarm(made: App, workspac
     assert "is of pipeline income-0, but version income-1" in now(made, entry).reason
 
 
+def test_tag_of_a_rule_is_no_proof_of_the_deployment(
+    app: App, workspace: LocalWorkspace, empty_container: None
+) -> None:
+    """Only the service's own property is; whatever a rule calls its tags."""
+    made = over(
+        app, workspace, rules=(samples.changed(tags={"deploymentName": "other", "azureml.deploymentName": "x"}),)
+    )
+    entry = upload(made, workspace)
+    tick(made)
+    assert now(made, entry).state == State.SUBMITTED
+    assert now(made, entry).pipeline_id == "income-1"
+
+
 def test_folder_is_a_folder(app: App, workspace: LocalWorkspace, empty_container: None) -> None:
     """The grain says which."""
     rule = samples.changed(

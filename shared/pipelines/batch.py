@@ -43,6 +43,7 @@ API_VERSION = {"api-version": "2023-10-01"}
 LISTS_VERSION = {"api-version": "2020-09-01-dataplanepreview"}
 PAGES = 20  # of a list that are read at most: what is not in them is read by its name
 DEPLOYMENT = "azureml-model-deployment"
+DEPLOYMENT_PROPERTY = "azureml.deploymentname"  # the service's own; a rule may call a tag whatever it likes
 NAME = re.compile(r"[A-Za-z0-9_]+")  # of an input: letters, digits and underscores
 _IN_ID = re.compile(r"/deployments/(?P<name>[^/]+)/jobs/", re.IGNORECASE)
 PHASES = {
@@ -83,14 +84,14 @@ class _Job(msgspec.Struct):
         told = self.properties
         notes = {**(told.tags or {}), **(told.properties or {})}
         found = _IN_ID.search(self.id)
-        named = next((value for name, value in notes.items() if name.lower().endswith("deploymentname")), None)
+        own = {name.lower(): value for name, value in (told.properties or {}).items()}
         return Run(
             run_id=self.name,
             run_url=page,
             phase=PHASES.get(told.status, Phase.PENDING),
             word=told.status,
             key=notes.get(KEY) or (self.name if _is_key(self.name) else None),
-            pipeline_id=found["name"] if found else named,
+            pipeline_id=found["name"] if found else own.get(DEPLOYMENT_PROPERTY),
             error=(told.error and told.error.message) or "",
         )
 
