@@ -2,6 +2,7 @@
 
 import hashlib
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -13,8 +14,8 @@ from shared.errors import BadRequestError, ConflictError, StorageError
 from shared.ledger import folders, learned, watch
 from shared.ledger.entries import NEVER, PIECE, Row, State
 from shared.ledger.folders import Completed
-from shared.ledger.table import Entered, Ledger, Taken
-from shared.rules.arrival import Source
+from shared.ledger.table import Entered, Ledger, Only, Taken
+from shared.rules.arrival import LONGEST_PATH, Source
 from shared.rules.decision import Settling
 from tests.samples import RULE, arrival, retrain_request
 
@@ -123,6 +124,20 @@ def test_history_is_newest_data_first_and_by_rule(ledger: Ledger) -> None:
     ledger.enter(retrain_request("other"), State.QUEUED)
     assert [entry.path for entry in ledger.history(RULE.name, 10)] == ["income/2.csv", "income/1.csv", "income/0.csv"]
     assert len(ledger.history(RULE.name, 2)) == 2
+
+
+@pytest.mark.parametrize("only", [lambda text: Only(path=text), lambda text: Only(prefix=text)], ids=["path", "prefix"])
+@pytest.mark.parametrize("character", ["a", "\U0001f600"])
+def test_history_of_a_path_of_any_length(ledger: Ledger, only: Callable[[str], Only], character: str) -> None:
+    """The longest that a blob may have is found; what none can have is not asked for: storage refuses the filter."""
+    longest = character * LONGEST_PATH
+    requests = [retrain_request(), retrain_request()]
+    for request, path in zip(requests, (longest, f"{longest[:-1]}b"), strict=True):
+        ledger.enter(msgspec.structs.replace(request, arrival=arrival(path)), State.QUEUED)
+    assert [one.key for one in ledger.history(RULE.name, 9, only(longest))] == [requests[0].key]
+    for never in (character * (LONGEST_PATH + 1), character * 20_000, "\ud800", "a\n"):
+        assert ledger.history(RULE.name, 9, only(never)) == []
+    assert len(ledger.history(RULE.name, 9, Only(prefix=character * 9))) == 2
 
 
 def test_reads_before_anything_was_written(ledger: Ledger) -> None:

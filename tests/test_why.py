@@ -42,6 +42,14 @@ def test_blob_that_is_not_there(app: App) -> None:
         why(app, "nowhere", PATH)
 
 
+@pytest.mark.parametrize("path", ["a" * 1025, "a" * 20_000, "\U0001f600" * 1024, "\ud800", "/a", ""])
+def test_path_that_no_blob_can_have(app: App, path: str) -> None:
+    """It is a story, too: what is wrong with it."""
+    story = why(app, "training", path)
+    assert (story.there, story.rules, story.earlier) == (False, [], [])
+    assert story.told
+
+
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [

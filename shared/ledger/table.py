@@ -44,12 +44,14 @@ from shared.ledger.entries import (
 )
 from shared.ledger.gate import Gate
 from shared.log import log
+from shared.rules.arrival import CONTROL, LONGEST_PATH
 from shared.rules.decision import RetrainRequest, written_text
 from shared.storage.accounts import storage_errors
 
 Operation = tuple[str, dict[str, Any]] | tuple[str, dict[str, Any], dict[str, Any]]
 
 
+LONGEST_FILTER = 256  # characters of a path in a query's address
 RULES = "rules|"  # partition of the names of all rules that ever were, and of what is paused
 
 
@@ -98,9 +100,15 @@ class Only(msgspec.Struct, frozen=True, kw_only=True):
             yield "State", "eq", str(self.state)
         if self.path:
             yield "Path", "eq", self.path
-        if self.prefix:
-            yield "Path", "ge", self.prefix
-            yield "Path", "lt", f"{self.prefix}\uffff"  # no name has it
+        if self.prefix:  # its beginning is enough for the filter, which is part of an address
+            yield "Path", "ge", self.prefix[:LONGEST_FILTER]
+            yield "Path", "lt", f"{self.prefix[:LONGEST_FILTER]}\uffff"  # no name has it
+
+    @property
+    def possible(self) -> bool:
+        """Whether a blob may have such a path; storage refuses a filter that asks for another one."""
+        path = self.path or self.prefix
+        return len(path) <= LONGEST_PATH and not CONTROL.search(path)
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -306,10 +314,13 @@ class Ledger:
         Raises ValueError when `only.after` is no key.
         """
         only = only or Only()
+        if not only.possible:
+            return []
         start = f"{history_key(only.after)} " if only.after else "h|"  # right behind it: no key goes on with a blank
         end = _until(only.written_since) if only.written_since else "h}"
         rows = self.rows(rule, start, end, "history", only.columns(), results_per_page=min(limit, 1000))
-        return list(itertools.islice(_readable(rows), limit))
+        meant = (entry for entry in _readable(rows) if entry.path.startswith(only.prefix))
+        return list(itertools.islice(meant, limit))
 
     def in_state(self, rule: str, state: State) -> Iterator[Entry]:
         """Yield the entries of a rule that are in a state, newest data first."""
