@@ -561,6 +561,19 @@ def test_blob_that_cannot_be_entered_stops_no_other(
     tick(app)
     assert states(app) == {"submitted": 2}
     assert "not_entered_failed rule=income-files path=income/us/odd.csv" in log.text
+    for _ in range(3):  # it is not left to the day's comparison, however often it is refused
+        clock.on(hours=2)
+        tick(app)
+        assert states(app) == {"submitted": 2}
+    monkeypatch.undo()
+    clock.on(hours=2)
+    tick(app)
+    assert states(app) == {"submitted": 3}
+    clock.on(hours=2)
+    tick(app)
+    found = watch.search_of(app.ledger, app.settings.place("training"))
+    assert found is not None
+    assert found.looked_from > clock() - timedelta(minutes=12)
 
 
 def test_storage_that_fails_does_not_lose_the_page(

@@ -79,6 +79,7 @@ def search_one(
             compared_at=now if everything else state.compared_at,
         )
     finder, marker, begun, fault = Finder(app, rules, state.looked_from, found), state.marker, now, ""
+    finder.left_from = state.left_from
     prefix = os.path.commonprefix([rule.prefix() for rule in rules])  # noqa: RUF071 - of characters, as a listing takes it
     try:
         for page in app.datastores[rules[0].datastore].pages(prefix, marker):
@@ -91,7 +92,9 @@ def search_one(
         raise
     finally:
         cost = state.cost_s + (app.ledger.now() - begun).total_seconds()
-        state = msgspec.structs.replace(state, marker=marker, cost_s=cost, fault=clipped(fault, 1000))
+        state = msgspec.structs.replace(
+            state, marker=marker, cost_s=cost, fault=clipped(fault, 1000), left_from=finder.left_from
+        )
         save_search(app.ledger, place, state if marker or fault else rested(app, state))
 
 
@@ -102,11 +105,18 @@ def digest(rules: list[Rule]) -> str:
 
 
 def rested(app: App, state: Search) -> Search:
-    """Return the state after a pass that came to its end."""
+    """Return the state after a pass that came to its end; what it had to leave, the next one looks at again."""
     rest = min(timedelta(seconds=state.cost_s * REST), LONGEST_REST)
     looked_from = state.begun_at - settles_within(app) - CLOCKS
+    if state.left_from != NEVER:
+        looked_from = min(looked_from, state.left_from)
     return msgspec.structs.replace(
-        state, looked_from=looked_from, reached=looked_from, cost_s=0.0, rests_until=app.ledger.now() + rest
+        state,
+        looked_from=looked_from,
+        reached=looked_from,
+        left_from=NEVER,
+        cost_s=0.0,
+        rests_until=app.ledger.now() + rest,
     )
 
 
@@ -124,6 +134,8 @@ class Finder:
         self.newest = app.ledger.now() - settles_within(app)
         self.since = {rule.name: since for rule in rules if (since := applicable_since(app, rule, Source.SEARCH))}
         self.oldest = {rule.name: max(looked_from, self.since.get(rule.name, NEVER)) for rule in rules}
+        self.left_from = NEVER
+        """When the oldest was written that could not be entered."""
         self._known = dict[str, Known]()
 
     def feed(self, page: Page) -> None:
@@ -142,9 +154,13 @@ class Finder:
             failed = [wanted for wanted in pool.map(self._failing, found) if wanted]
         if failed:
             self.app.ledger.probe()  # does storage answer at all? If not, the page has to wait
+            left = [wanted.arrival.last_modified for wanted in failed]
             for wanted in failed:
                 with logged("not_entered", rule=wanted.rule, path=wanted.arrival.path):
                     self.enter(wanted)
+                    left.remove(wanted.arrival.last_modified)
+            if left:
+                self.left_from = min(left if self.left_from == NEVER else [*left, self.left_from])
 
     def _new(self, arrival: Arrival) -> Iterator[Wanted]:
         """Yield what an arrival starts, under each name that its container is registered under, and has no row."""

@@ -36,6 +36,8 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """Digest of what the pass looks for: when that changes, the next one looks at everything."""
     fault: str = ""
     """Why the container could not be listed the last time."""
+    left_from: datetime = NEVER
+    """When the oldest was written that the pass under way found and could not enter; NEVER: there is none."""
     asked_at: datetime = NEVER
     """When somebody asked last that the next pass looks at everything. Not written by the search itself."""
 
