@@ -52,12 +52,19 @@ class Upload:
     @property
     def properties(self) -> dict[str, str]:
         """What the app wrote on the run about why it is there."""
-        return _properties(self.run)
+        found: dict[str, str] = self.run.get("properties", {})
+        return found
 
     @property
     def data_path(self) -> dict[str, str]:
         """Where the run reads its data."""
-        return _data_path(self.run)
+        found: dict[str, str] = self.run.get("data_paths", {}).get("input_data", {"datastore": "", "path": ""})
+        return found
+
+    def is_about(self, run: dict[str, Any]) -> bool:
+        """Tell whether a submission is this rule's of this blob."""
+        path = run["data_paths"].get("input_data", {}).get("path")
+        return bool(path == self.blob and run["properties"].get("retrain.rule") == self.rule)
 
     @property
     def upload_to_submit_s(self) -> float:
@@ -138,8 +145,7 @@ class Demo:
         self.submissions = len(runs)
         for upload in self.uploads:
             for run in runs:
-                is_its_own = _path(run) == upload.blob and _properties(run).get("retrain.rule") == upload.rule
-                if is_its_own and upload.run.get("run_id") in (None, run["run_id"]):
+                if upload.is_about(run) and upload.run.get("run_id") in (None, run["run_id"]):
                     upload.run = run
         return runs
 
@@ -176,8 +182,7 @@ class Demo:
         """Raise DemoFailedError unless both finished, pinned, once each, and learned different things."""
         faults = []
         for upload in self.uploads:
-            rules = [_properties(run).get("retrain.rule") for run in self.accepted() if _path(run) == upload.blob]
-            count = rules.count(upload.rule)
+            count = sum(upload.is_about(run) for run in self.accepted())
             if count != 1:
                 faults.append(f"{upload.blob} was submitted {count} times")
             if upload.run["status"] != "Finished":
@@ -275,24 +280,3 @@ def configured(kind: Kind, ports: Ports, folder: Path) -> tuple[dict[str, Any], 
     content, file = over(kind, scoring_uri, WORKSPACE), folder / "retrain.toml"
     file.write_text(toml(content), encoding="utf-8")
     return content, {"RETRAIN_FILE": str(file)}
-
-
-def _properties(run: dict[str, Any]) -> dict[str, str]:
-    """Return what the app wrote on a submission, of either kind."""
-    body = run["body"]
-    found: dict[str, str] = body.get("Properties") or body.get("properties", {}).get("properties") or {}
-    return found
-
-
-def _data_path(run: dict[str, Any]) -> dict[str, str]:
-    """Return the datastore and the path that a submission put onto the data path's parameter, of either kind."""
-    body = run["body"]
-    if "properties" in body:
-        store, _, path = body["properties"]["inputData"]["input_data"]["uri"].partition("/paths/")
-        return {"datastore": store.rpartition("/")[2], "path": path}
-    given = (body.get("DataPathAssignments") or {}).get("input_data", {})
-    return {"datastore": given.get("DataStoreName", ""), "path": given.get("RelativePath", "")}
-
-
-def _path(run: dict[str, Any]) -> str:
-    return _data_path(run)["path"]

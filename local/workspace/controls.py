@@ -5,6 +5,7 @@ is answered with 400 and names the field; nothing of it is carried out. Never pr
 """
 
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -21,7 +22,7 @@ from local.workspace.errors import WireError, bad_request
 from local.workspace.faults import Fault, Odds
 from local.workspace.pipelines import refuse_taken
 from local.workspace.runs import Run, RunStatus, wire_time
-from local.workspace.seed import add_endpoint, seed
+from local.workspace.seed import make_batch_endpoint, make_pipeline_endpoint, seed
 from local.workspace.state import PATH, Datastore, Settings, Workspace
 
 
@@ -34,6 +35,7 @@ class _NewStatus(Struct, forbid_unknown_fields=True):
 class _NewEndpoint(Struct, forbid_unknown_fields=True):
     name: Text
     versions: Annotated[int, Meta(ge=1, le=100)] = 1
+    kind: Literal["pipeline", "batch"] = "pipeline"
 
 
 async def _read[Model](request: Request, model: type[Model]) -> Model:
@@ -163,10 +165,14 @@ async def add_datastore(request: Request) -> Response:
 
 
 async def make_endpoint(request: Request) -> Response:
-    """POST: an endpoint with versions that can be run, each a published pipeline of its own."""
+    """POST: an endpoint with versions (or a batch endpoint with deployments) that can be run, each its own pipeline."""
     workspace, given = _workspace(request), await _read(request, _NewEndpoint)
+    if given.kind == "batch":
+        if given.name in workspace.batch_endpoints:
+            raise WireError(409, "Conflict", f"There is a batch endpoint named '{given.name}' already.")
+        return JSONResponse(_batch_endpoint(workspace, make_batch_endpoint(workspace, given.name, given.versions)))
     refuse_taken(workspace, given.name)
-    return JSONResponse(_endpoint(workspace, add_endpoint(workspace, given.name, given.versions)))
+    return JSONResponse(_endpoint(workspace, make_pipeline_endpoint(workspace, given.name, given.versions)))
 
 
 async def publish(request: Request) -> Response:
@@ -206,6 +212,9 @@ def _summary(run: Run) -> dict[str, Any]:
         "endpoint_id": run.endpoint_id,
         "pipeline_id": run.pipeline.id,
         "version": run.version,
+        "experiment": run.submission.experiment,
+        "data_paths": asdict(run.submission)["data_paths"],
+        "properties": run.submission.properties,
         "status": run.status.name,
         "error": run.error,
         "metrics": run.metrics,

@@ -4,6 +4,8 @@ Fixed ids, so that configuration written once stays right; further endpoints of 
 Never touches storage.
 """
 
+from collections.abc import Sequence
+
 from local.workspace.batch.catalog import BatchEndpoint, Deployment, component_of
 from local.workspace.catalog import (
     DataParameter,
@@ -36,10 +38,10 @@ def seed(workspace: Workspace) -> None:
         workspace.publish(_income("income", number), pipeline_id)
     endpoint = workspace.add_endpoint("income", PIPELINE_IDS[0], "Income prediction", ENDPOINT_ID)
     endpoint.versions["1"] = PIPELINE_IDS[1]
-    add_batch_endpoint(workspace, BATCH_ENDPOINT, list(PIPELINE_IDS))
+    add_batch_endpoint(workspace, BATCH_ENDPOINT, PIPELINE_IDS)
 
 
-def add_endpoint(workspace: Workspace, name: str, versions: int) -> Endpoint:
+def make_pipeline_endpoint(workspace: Workspace, name: str, versions: int) -> Endpoint:
     """Make an endpoint with so many versions, the first its default, each an income pipeline of its own."""
     pipelines = [workspace.publish(_income(name, number)) for number in range(versions)]
     endpoint = workspace.add_endpoint(name, pipelines[0].id, "Income prediction")
@@ -47,8 +49,15 @@ def add_endpoint(workspace: Workspace, name: str, versions: int) -> Endpoint:
     return endpoint
 
 
-def add_batch_endpoint(workspace: Workspace, name: str, pipeline_ids: list[str]) -> BatchEndpoint:
-    """Make a batch endpoint with a deployment for each published pipeline, the first its default."""
+def make_batch_endpoint(workspace: Workspace, name: str, deployments: int) -> BatchEndpoint:
+    """Make a batch endpoint with so many deployments, the first its default, each of a component of its own."""
+    return add_batch_endpoint(
+        workspace, name, [workspace.publish(_income(name, number)).id for number in range(deployments)]
+    )
+
+
+def add_batch_endpoint(workspace: Workspace, name: str, pipeline_ids: Sequence[str]) -> BatchEndpoint:
+    """Add a batch endpoint with a deployment for each published pipeline, the first its default."""
     deployments = dict[str, Deployment]()
     for number, pipeline_id in enumerate(pipeline_ids):
         component = component_of("income_train", str(number), workspace.pipeline(pipeline_id))
