@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
+from local.workspace.state import PATH as WORKSPACE
 from shared.app import App, build
 from shared.flow import enter
 from shared.flow.arrive import arrive as deliver
@@ -27,11 +28,12 @@ from shared.rules.arrival import Source
 from shared.rules.decision import RetrainRequest
 from shared.rules.match import match
 from shared.rules.rule import Rule, Settle
-from shared.settings.model import Datastore, Settings
+from shared.settings.model import BatchEndpoint, Datastore, Pipeline, PipelineEndpoint, Settings
 from tests import samples
 from tests.fixtures_workspace import LocalWorkspace
 
 STEP = timedelta(minutes=11)  # of the clock, from tick to tick: longer than the grace period
+KINDS = ("pipeline", "batch")  # of endpoint, as /_control calls them
 RULE = samples.RULE.name
 PATH = "income/us/a.csv"
 
@@ -49,12 +51,13 @@ class Sent(NamedTuple):
 class Scene:
     """One arrival, the app with the configuration of the moment, and the clock."""
 
-    def __init__(self, app: App, workspace: LocalWorkspace) -> None:
-        self.app, self.workspace, self.ahead = app, workspace, timedelta()
-        self.before = app.settings
+    def __init__(self, app: App, workspace: LocalWorkspace, kind: str) -> None:
+        self.app, self.workspace, self.kind, self.ahead = app, workspace, kind, timedelta()
+        url = workspace.endpoint["url"] if kind == "pipeline" else workspace.info["batch_endpoints"][0]["url"]
+        self.before = msgspec.structs.replace(app.settings, pipelines={"income": pipeline_of(kind, url, "1")})
         app.ledger.now = self.now
-        app.prepare()
-        self.home = self.goes_to(app.settings)
+        self.with_settings(self.before)
+        self.app.prepare()
 
     def now(self) -> datetime:
         """Return the app's time."""
@@ -113,23 +116,28 @@ class Scene:
     def runs(self) -> list[Sent]:
         """Return where the workspace has accepted something."""
         accepted = self.workspace.control("GET", "runs")
-        return [Sent(_endpoint(run["url"]), run["version"], run["body"]["ExperimentName"]) for run in accepted]
+        return [Sent(run["endpoint_id"], run["version"], run["experiment"]) for run in accepted]
 
     def told(self) -> str:
         """Return what an operator is told in the status."""
         return msgspec.json.encode(status.status(self.app)).decode()
 
 
-def _endpoint(url: str) -> str:
-    return url.partition("/PipelineEndpointSubmit/Id/")[2].partition("/")[0]
+def pipeline_of(kind: str, url: str, pin: str, experiment: str = "income-retrain") -> Pipeline:
+    """Return what retrain.toml says of a pipeline; `pin` is the number of the version or deployment."""
+    if kind == "batch":
+        return BatchEndpoint(url=url, workspace=WORKSPACE, deployment=f"income-{pin}", experiment=experiment)
+    return PipelineEndpoint(url=url, version=pin, experiment=experiment)
 
 
 @pytest.fixture
-def scene(app: App, workspace: LocalWorkspace, caplog: pytest.LogCaptureFixture) -> Scene:
-    """A scene whose endpoint gives keys back, as was seen."""
+def scene(
+    request: pytest.FixtureRequest, app: App, workspace: LocalWorkspace, caplog: pytest.LogCaptureFixture
+) -> Scene:
+    """A scene with a kind of endpoint that gives keys back, as was seen."""
     caplog.set_level(logging.INFO, "retrain")
-    made = Scene(app, workspace)
-    learned.learn(app.ledger, app.settings.pipelines["income"].target.place, True, "an earlier run")
+    made = Scene(app, workspace, request.param)
+    learned.learn(app.ledger, made.app.settings.pipelines["income"].target.place, True, "an earlier run")
     workspace.control("POST", "settings", {"engine": "instant"})
     return made
 
@@ -197,7 +205,7 @@ def _held(scene: Scene) -> None:
     """Uncertain, on an endpoint that was not seen to give keys back: accepted, and not in the list in time."""
     place = scene.app.settings.pipelines["income"].target.place
     learned.learn(scene.app.ledger, place, False, "an earlier run")
-    scene.workspace.control("POST", "settings", {"list_lag_s": 3600})
+    scene.workspace.control("POST", "settings", {"list_lag_s": 3600, "honour_job_names": False})
     _uncertain_accepted(scene)
     scene.tick(1)
     scene.workspace.control("POST", "settings", {"list_lag_s": 0})
@@ -258,14 +266,23 @@ def _other_rule(settings: Settings) -> tuple[Rule, ...]:
     return (msgspec.structs.replace(settings.rules[0], name="another", path="elsewhere/**/*.csv"),)
 
 
-def _moved(settings: Settings, scene: Scene) -> Settings:
-    other = scene.workspace.control("POST", "endpoints", {"name": "other", "versions": 2})
-    learned.learn(scene.app.ledger, _pipeline(settings, url=other["url"]).pipelines["income"].target.place, True, "r")
-    return _pipeline(settings, url=other["url"], version="0", experiment="elsewhere")
+def _moved(settings: Settings, scene: Scene, kind: str | None = None) -> Settings:
+    kind = kind or scene.kind
+    other = scene.workspace.control("POST", "endpoints", {"name": "other", "versions": 2, "kind": kind})
+    pipeline = pipeline_of(kind, other["url"], "0", "elsewhere")
+    learned.learn(scene.app.ledger, pipeline.target.place, True, "an earlier run")
+    [name] = settings.pipelines
+    return msgspec.structs.replace(settings, pipelines={name: pipeline})
 
 
-def _pinned_back(settings: Settings, _: Scene) -> Settings:
-    return _pipeline(settings, version="0")
+def _other_kind(settings: Settings, scene: Scene) -> Settings:
+    return _moved(settings, scene, "batch" if scene.kind == "pipeline" else "pipeline")
+
+
+def _pinned_back(settings: Settings, scene: Scene) -> Settings:
+    [(name, pipeline)] = settings.pipelines.items()
+    back = pipeline_of(scene.kind, pipeline.url, "0")
+    return msgspec.structs.replace(settings, pipelines={name: back})
 
 
 def _experiment_renamed(settings: Settings, _: Scene) -> Settings:
@@ -314,7 +331,8 @@ class Change(NamedTuple):
 
 
 CHANGES = {
-    "pipeline moved": Change(_moved),
+    "moved": Change(_moved),
+    "to the other kind": Change(_other_kind),
     "pinned back": Change(_pinned_back),
     "experiment renamed": Change(_experiment_renamed),
     "table renamed": Change(_table_renamed),
@@ -325,7 +343,12 @@ CHANGES = {
     "all replaced": Change(_all_but_the_container_replaced, holds=True),
     "datastore renamed": Change(_datastore_renamed, holds=True),
 }
-CELLS = [pytest.param(state, change, id=f"{state} | {change}") for state in STATES for change in CHANGES]
+CELLS = [
+    pytest.param(kind, state, change, id=f"{'batch: ' if kind == 'batch' else ''}{state} | {change}")
+    for kind in KINDS
+    for state in STATES
+    for change in CHANGES
+]
 
 
 def test_every_state_meets_every_change(record_testsuite_property: Callable[[str, object], None]) -> None:
@@ -335,7 +358,7 @@ def test_every_state_meets_every_change(record_testsuite_property: Callable[[str
     assert {kind.state for kind in STATES.values()} - {None} == OPEN
 
 
-@pytest.mark.parametrize(("state", "change"), CELLS)
+@pytest.mark.parametrize(("scene", "state", "change"), CELLS, indirect=["scene"])
 def test_promise_in_each_cell(scene: Scene, state: str, change: str, caplog: pytest.LogCaptureFixture) -> None:
     """One run, where it belongs; or none, held and told of, until the edit is taken back: then one run."""
     kind, edit = STATES[state], CHANGES[change]
