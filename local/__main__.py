@@ -96,8 +96,22 @@ def demo(as_json: bool, kind: Literal["pipeline", "batch", "both"]) -> None:
 )
 @click.option("--no-keys", is_flag=True, help="The workspace does not give back the keys of submissions.")
 @click.option("--changes", is_flag=True, help="Deploy other pins and rules meanwhile, and take the role away.")
+@click.option(
+    "--kind",
+    type=click.Choice(["pipeline", "batch", "both"]),
+    default="pipeline",
+    help="Of endpoint; both: what is deployed with --changes moves from one to the other.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and progress on stderr.")
-def chaos(arrivals: int, seed: int, list_lag: float, no_keys: bool, changes: bool, as_json: bool) -> None:
+def chaos(
+    arrivals: int,
+    seed: int,
+    list_lag: float,
+    no_keys: bool,
+    changes: bool,
+    kind: Literal["pipeline", "batch", "both"],
+    as_json: bool,
+) -> None:
     """Upload while two apps are killed at random and a fifth of all submissions goes wrong; count the runs.
 
     Every upload is announced three times: by scan, by Event Grid, by HTTP. Exit code 0 only when each has come to one
@@ -106,8 +120,12 @@ def chaos(arrivals: int, seed: int, list_lag: float, no_keys: bool, changes: boo
     """
     from local.chaos import chaos
 
+    if kind == "both" and not changes:
+        raise click.UsageError("--kind both is about moving from one kind to the other: give --changes, too.")
     keys = not no_keys
-    sys.exit(chaos(arrivals=arrivals, seed=seed, list_lag_s=list_lag, keys=keys, changes=changes, as_json=as_json))
+    sys.exit(
+        chaos(arrivals=arrivals, seed=seed, list_lag_s=list_lag, keys=keys, changes=changes, kind=kind, as_json=as_json)
+    )
 
 
 @main.command()

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from local.chaos.configuration import Configuration, Target, configurations
+from local.chaos.configuration import Configuration, Places, Target, configurations
 from local.chaos.judge import ChaosError, Life, Report, judge
 from local.chaos.plan import absences, deployments, kills
 from local.chaos.weather import fault_mix, grace_s, in_flight_s
-from local.configuration import shipped
+from local.configuration import Kind, shipped
 
 ROOT = Path(__file__).parents[1]
 NAMES = [
@@ -35,7 +35,14 @@ NAMES = [
 
 @pytest.mark.parametrize(
     ("options", "may_hold"),
-    [((), False), (("--list-lag", "2"), False), (("--no-keys",), True), (("--changes",), False)],
+    [
+        ((), False),
+        (("--list-lag", "2"), False),
+        (("--no-keys",), True),
+        (("--changes",), False),
+        (("--kind", "batch"), False),
+        (("--kind", "both", "--changes"), False),
+    ],
     ids=str,
 )
 def test_chaos(options: tuple[str, ...], may_hold: bool) -> None:
@@ -60,6 +67,7 @@ def test_chaos(options: tuple[str, ...], may_hold: bool) -> None:
 # The judge
 
 PIN = Target("e", "1", "income-retrain")
+PLACES = Places("e", "income-batch", "http://127.0.0.1/batch/income-batch/jobs")
 FIRST, SECOND, THIRD = "income/non-us/00000.csv", "income/us/00001.csv", "income/non-us/00002.csv"
 BLOBS = (FIRST, SECOND, THIRD)
 FINE = dict.fromkeys(BLOBS, "finished")
@@ -72,7 +80,7 @@ def run(version: str = "1", at: float = 10.0) -> dict[str, Any]:
         "endpoint_id": "e",
         "version": version,
         "accepted_at": at,
-        "body": {"ExperimentName": "income-retrain"},
+        "experiment": "income-retrain",
     }
 
 
@@ -153,7 +161,7 @@ def test_deployments_have_all_kinds_of_changes_early(seed: int) -> None:
     """The pin, the pattern, the table's name and the set of rules change; the rule is back everywhere afterwards."""
     found = list(islice(configurations(seed), 5))
     assert found[0] == Configuration()
-    assert {one.target("").version for one in found} == {"0", "1"}
+    assert {one.target(PLACES).version for one in found} == {"0", "1"}
     assert any(one.absent for one in found[1:4])
     assert any(one.renamed for one in found)
     assert any(one.second and not one.absent for one in found) or any(one.second for one in found)
@@ -167,12 +175,21 @@ def test_deployments_have_all_kinds_of_changes_early(seed: int) -> None:
             deployed[app] = step.configuration
 
 
+def test_both_kinds_of_endpoint_take_turns() -> None:
+    """Each with either version, and with either name of the pipeline's table."""
+    found = [(one.batch, one.version, one.renamed) for one in islice(configurations(1, "both"), 8)]
+    assert {(batch, version) for batch, version, _ in found} == {(b, v) for b in (True, False) for v in (None, "0")}
+    assert {(batch, renamed) for batch, _, renamed in found} == {(b, r) for b in (True, False) for r in (True, False)}
+    assert all(one.batch for one in islice(configurations(1, "batch"), 8))
+
+
+@pytest.mark.parametrize("kind", ["pipeline", "batch", "both"])
 @pytest.mark.parametrize("seed", range(5))
-def test_configurations_are_files(seed: int) -> None:
+def test_configurations_are_files(seed: int, kind: Kind) -> None:
     """Each is TOML, and says what it should; the first rule keeps its name."""
-    for one in islice(configurations(seed), 8):
-        read = tomllib.loads(one.toml())
-        assert read == one.content()
+    for one in islice(configurations(seed, kind), 8):
+        read = tomllib.loads(one.toml(PLACES))
+        assert read == one.content(PLACES)
         names = [rule["name"] for rule in read["rules"]]
         assert (shipped()["rules"][0]["name"] in names) != one.absent
 

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from local.chaos.judge import ChaosError, Report
 from local.chaos.story import Chaos
+from local.configuration import Kind
 from local.events import HandshakeError
 from local.process import ChildFailedError
 from local.stack import LOGS, Ports, PortTakenError, Stack, interruptible
@@ -22,7 +23,9 @@ from local.stack import LOGS, Ports, PortTakenError, Stack, interruptible
 FAILURES = (ChildFailedError, PortTakenError, HandshakeError, ChaosError, requests.RequestException, AzureError)
 
 
-def chaos(*, arrivals: int, seed: int, list_lag_s: float, keys: bool, changes: bool, as_json: bool) -> int:
+def chaos(
+    *, arrivals: int, seed: int, list_lag_s: float, keys: bool, changes: bool, as_json: bool, kind: Kind = "pipeline"
+) -> int:
     """Do it; return the exit code. With `as_json` stdout gets one JSON object and nothing else."""
     begun = time.monotonic()
     console = Console(stderr=True, highlight=False, soft_wrap=True)
@@ -35,7 +38,7 @@ def chaos(*, arrivals: int, seed: int, list_lag_s: float, keys: bool, changes: b
     stack = Stack(Ports.free(), logs=logs, parts=parts, host="builtin", say=lambda line: console.print(f"  {line}"))
     try:
         with interruptible(), stack:
-            Chaos(stack, console, report, list_lag_s=list_lag_s, keys=keys).run()
+            Chaos(stack, console, report, list_lag_s=list_lag_s, keys=keys, kind=kind).run()
     except FAILURES as error:
         fault = str(error)
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""What `--changes` deploys: the shipped retrain.toml with another pin, pattern, name of the pipeline, set of rules.
+"""What is deployed: the shipped retrain.toml, over either kind of endpoint; with another pin, pattern, set of rules.
 
 The first rule keeps its name, since a rule with another name is another rule, and every variant takes what chaos
 uploads, unless it is without that rule. A pin is changed as a whole: each version goes to an experiment of its own, so
@@ -10,9 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from local.chaos.plan import dice
-from local.configuration import shipped, toml
+from local.configuration import Kind, over, shipped, toml
+from local.workspace.state import PATH as WORKSPACE
 
-VERSIONS = ("0", "1")  # of the stand-in's endpoint
+VERSIONS = ("0", "1")  # of the stand-in's endpoint; its batch endpoint has a deployment for each
 PATTERNS = ("income/{country}/**/*.csv", "**/*.csv")  # beside the shipped one: as wide, for what is uploaded, and wider
 OTHER_RULE = {"name": "others", "path": "elsewhere/**/*.csv"}  # takes nothing that is uploaded
 AT_LEAST = 3  # so many further configurations have all kinds of changes in them
@@ -23,7 +24,19 @@ class Target(NamedTuple):
 
     endpoint: str
     version: str
+    """Or deployment."""
     experiment: str
+
+
+class Places(NamedTuple):
+    """What the workspace has."""
+
+    endpoint: str
+    """The pipeline endpoint's id."""
+    batch_endpoint: str
+    """The batch endpoint's name."""
+    scoring_uri: str
+    """The batch endpoint's address."""
 
 
 @dataclass(frozen=True)
@@ -41,14 +54,17 @@ class Configuration:
     """There is a second rule, about something else."""
     absent: bool = False
     """The rule is not there; the second one is."""
+    batch: bool = False
+    """The pipeline is a deployment of the batch endpoint."""
 
-    def content(self) -> dict[str, Any]:
+    def content(self, places: Places) -> dict[str, Any]:
         """Return what the file says."""
-        content = shipped()
+        content = over("batch", places.scoring_uri, WORKSPACE) if self.batch else shipped()
         rule, pipelines = content["rules"][0], content["pipelines"]
         if self.version is not None:
             pipeline = pipelines[rule["pipeline"]]
-            pipeline |= {"version": self.version, "experiment": f"{pipeline['experiment']}-{self.version}"}
+            pin = {"deployment": f"income-{self.version}"} if self.batch else {"version": self.version}
+            pipeline |= {**pin, "experiment": f"{pipeline['experiment']}-{self.version}"}
         if self.renamed:
             name = f"{rule['pipeline']}-renamed"
             pipelines[name], rule["pipeline"] = pipelines.pop(rule["pipeline"]), name
@@ -58,32 +74,35 @@ class Configuration:
         content["rules"] = [*([] if self.absent else [rule]), *([other] if self.second else [])]
         return content
 
-    def target(self, endpoint: str) -> Target:
-        """Return where its submissions go, given the id of the one endpoint there is."""
-        [pipeline] = self.content()["pipelines"].values()
-        return Target(endpoint, pipeline["version"], pipeline["experiment"])
+    def target(self, places: Places) -> Target:
+        """Return where its submissions go."""
+        [pipeline] = self.content(places)["pipelines"].values()
+        endpoint = places.batch_endpoint if self.batch else places.endpoint
+        return Target(endpoint, pipeline["deployment" if self.batch else "version"], pipeline["experiment"])
 
-    def toml(self) -> str:
+    def toml(self, places: Places) -> str:
         """Return the file."""
-        return toml(self.content())
+        return toml(self.content(places))
 
     def __str__(self) -> str:
-        facts = [f"version {self.target('').version}"]
-        facts += ["without the rule"] if self.absent else [f"path {self.content()['rules'][0]['path']}"]
+        facts = [f"version {self.version or 'as shipped'}{' of the batch endpoint' if self.batch else ''}"]
+        facts += ["without the rule"] if self.absent else [f"path {self.pattern or 'as shipped'}"]
         facts += ["pipeline renamed"] if self.renamed else []
         facts += ["a second rule"] if self.second else []
         return f"configuration {self.number}: {', '.join(facts)}"
 
 
-def configurations(seed: int) -> Iterator[Configuration]:
-    """Yield what is deployed one after the other, as the seed says; the shipped file comes first.
+def configurations(seed: int, kind: Kind = "pipeline") -> Iterator[Configuration]:
+    """Yield what is deployed one after the other, as the seed says; the shipped pin comes first.
 
-    The version changes each time, and so does the pattern; the pipeline's name each second time; the second rule comes
-    and goes; each third configuration, also one of the first three, is without the rule, and the next one has it again.
+    The version changes each time, and so does the pattern; the pipeline's name each second time, and with `both` kinds
+    of endpoint the kind; the second rule comes and goes; each third configuration, also one of the first three, is
+    without the rule, and the next one has it again.
     """
     chance = dice(seed, "configurations")
-    first = Configuration()
-    other = next(version for version in VERSIONS if version != first.target("").version)
+    first = Configuration(batch=kind == "batch")
+    shipped_version = next(iter(shipped()["pipelines"].values()))["version"]
+    other = next(version for version in VERSIONS if version != shipped_version)
     gone = chance.randrange(1, AT_LEAST)
     last = first
     while True:
@@ -96,7 +115,8 @@ def configurations(seed: int) -> Iterator[Configuration]:
             number=number,
             version=other if last.version is None else None,
             pattern=pattern,
-            renamed=number % 4 in (1, 2),  # with either version
+            renamed=number % 4 in (2, 3),  # with either version, and either kind
             second=absent or not last.second,
             absent=absent,
+            batch=kind == "batch" or (kind == "both" and number % 4 in (1, 2)),
         )

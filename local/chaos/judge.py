@@ -72,7 +72,7 @@ class Life:
 
 def target_of(run: Mapping[str, Any]) -> Target:
     """Return where a run went."""
-    return Target(run["endpoint_id"], run["version"], run["body"]["ExperimentName"])
+    return Target(run["endpoint_id"], run["version"], run["experiment"])
 
 
 def judge(

@@ -4,6 +4,7 @@ Does what plan.py says and notes which app lived when with which configuration; 
 what the apps do not bring to its end by themselves stays as it is.
 """
 
+import functools
 import threading
 import time
 from collections import Counter, defaultdict
@@ -17,10 +18,11 @@ import stamina
 from azure.storage.blob import BlobServiceClient
 from rich.console import Console
 
-from local.chaos.configuration import AT_LEAST, Configuration, configurations
+from local.chaos.configuration import AT_LEAST, Configuration, Places, configurations
 from local.chaos.judge import ChaosError, Life, Report, judge
 from local.chaos.plan import APPS, Absence, Step, absences, deployments, dice, kills
 from local.chaos.weather import FAULTY, TOKEN_LIFE_S, fault_mix, grace_s, in_flight_s
+from local.configuration import Kind
 from local.demo import DATASTORE
 from local.events import Blob, EventGrid, Subscription
 from local.process import HOST, Child, free_ports
@@ -42,15 +44,17 @@ GIVEN_UP_S = 900.0  # for the uploads and all announcements
 class Chaos:
     """One run of it: `load`, `settle`, `judge`."""
 
-    def __init__(self, stack: Stack, console: Console, report: Report, *, list_lag_s: float, keys: bool) -> None:
-        self.stack, self.console, self.report, self.keys = stack, console, report, keys
+    def __init__(
+        self, stack: Stack, console: Console, report: Report, *, list_lag_s: float, keys: bool, kind: Kind
+    ) -> None:
+        self.stack, self.console, self.report, self.keys, self.kind = stack, console, report, keys, kind
         self.seed, self.changes = report.seed, report.changes is not None
         self.grace = grace_s(list_lag_s)
         self.list_lag_s = list_lag_s
         self.blobs = [f"income/{'us' if number % 2 else 'non-us'}/{number:05}.csv" for number in range(report.arrivals)]
         self.ports = [stack.ports.app, free_ports()]
         self.urls = [f"http://{HOST}:{port}" for port in self.ports]
-        self.deployed = [Configuration()] * len(APPS)  # by app
+        self.deployed = [next(configurations(self.seed, kind))] * len(APPS)  # by app
         self.lives = list[Life]()
         self.living = dict[int, Life]()
         self.roles_lost = 0
@@ -62,7 +66,8 @@ class Chaos:
     def run(self) -> None:
         """Do it all. Raises ChildFailedError, ChaosError, requests.RequestException."""
         self.control("settings", engine="instant", token_lifetime_s=TOKEN_LIFE_S)
-        self.control("settings", list_lag_s=self.list_lag_s, give_back_keys=self.keys)
+        switches = {"give_back_keys": self.keys, "honour_job_names": self.keys}
+        self.control("settings", list_lag_s=self.list_lag_s, **switches)
         for app in APPS:
             self.start(app)
         self.load()
@@ -80,14 +85,20 @@ class Chaos:
             "RETRAIN_GRACE": f"{self.grace}s",
             "RETRAIN_TIMER_SCHEDULE": SCHEDULE if len(self.blobs) <= MANY else SCHEDULE_OF_MANY,
         }
-        if self.changes:
+        if configuration != Configuration():
             file = self.stack.logs / f"retrain-{configuration.number}.toml"
-            file.write_text(configuration.toml(), encoding="utf-8")
+            file.write_text(configuration.toml(self.places), encoding="utf-8")
             settings["RETRAIN_FILE"] = str(file)
-        endpoint = next(one["id"] for one in self.stack.info["endpoints"] if one["name"] == ENDPOINT)
-        self.living[app] = Life(configuration.target(endpoint), begun=time.time())
+        self.living[app] = Life(configuration.target(self.places), begun=time.time())
         self.lives.append(self.living[app])
         self.stack.start_app(self.ports[app], **settings)
+
+    @functools.cached_property
+    def places(self) -> Places:
+        """What the workspace has."""
+        endpoint = next(one["id"] for one in self.stack.info["endpoints"] if one["name"] == ENDPOINT)
+        [batch] = self.stack.info["batch_endpoints"]
+        return Places(endpoint, batch["name"], batch["url"])
 
     def end(self, app: int, *, soft: bool) -> None:
         """Kill an app, or ask it to end."""
@@ -202,7 +213,7 @@ class Chaos:
     def plan(self) -> Iterator[Step]:
         """Return the kills that the seed says."""
         if self.changes:  # the shipped configuration is there already
-            return deployments(self.seed, islice(configurations(self.seed), 1, None))
+            return deployments(self.seed, islice(configurations(self.seed, self.kind), 1, None))
         return kills(self.seed)
 
     def deploy(self, configuration: Configuration, apps: tuple[int, ...]) -> None:
@@ -326,7 +337,7 @@ class Chaos:
         """Return the submissions that the workspace accepted, by the blob they are about."""
         found = defaultdict[str, list[dict[str, Any]]](list)
         for run in self.look("runs"):
-            found[run["body"]["DataPathAssignments"]["input_data"]["RelativePath"]].append(run)
+            found[run["data_paths"]["input_data"]["path"]].append(run)
         return found
 
     # Tools
