@@ -27,6 +27,7 @@ from shared.pipelines.batch import BatchEndpoint as Client
 from shared.pipelines.batch import invocation
 from shared.pipelines.calls import new_session
 from shared.pipelines.clouds import CLOUDS, cloud_of
+from shared.pipelines.jobs import listed
 from shared.pipelines.target import Target
 from shared.rules.arrival import Source
 from shared.rules.decision import DataPath
@@ -205,7 +206,7 @@ def test_name_that_no_input_can_have_is_refused_before_it_is_sent(
     """Letters, digits and underscores."""
     answer = client.submit(msgspec.structs.replace(retrain_request(), parameters={name: "x"}), target(client))
     assert isinstance(answer, Refused)
-    assert "is no name of a batch endpoint's input" in answer.reason
+    assert "is no name of a job's input" in answer.reason
     assert workspace.control("GET", "requests")["submit"] == 0
 
 
@@ -292,7 +293,7 @@ def test_list_goes_on_page_by_page_and_only_at_its_own_host(workspace: LocalWork
     assert [run.run_id for run in client.runs("income-1")] == names[::-1]
     assert client.runs("income-0") == []
     with pytest.raises(EndpointError, match="goes on at another host"):
-        client._ours("https://evil.example/jobs")
+        listed(client._scoring, "https://evil.example/jobs", client.address.service, 1)
 
 
 def test_cancel(workspace: LocalWorkspace, client: Client) -> None:

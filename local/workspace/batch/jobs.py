@@ -22,7 +22,7 @@ STATUSES = {
 }
 JOB = "Microsoft.MachineLearningServices/workspaces/jobs"
 PLAIN: dict[str, tuple[type, ...]] = {"string": (str,), "boolean": (bool,), "integer": (int,), "number": (int, float)}
-GIVEN_AS = {"UriFile": "uri_file", "UriFolder": "uri_folder"}
+GIVEN_AS = {"urifile": "uri_file", "urifolder": "uri_folder"}  # of batch endpoints; ARM has the words on the right
 
 
 class Given(Struct, frozen=True, kw_only=True):
@@ -60,13 +60,14 @@ def given(component: Component, inputs: Any, *, strict: bool) -> Given:
 
 
 def _path(declared: Input, told: dict[str, Any], *, strict: bool) -> DataPath:
-    kind, uri = told.get("jobinputtype"), told.get("uri")
-    if str(kind).lower() == "mltable":
+    given_as, uri = str(told.get("jobinputtype")), told.get("uri")
+    kind = GIVEN_AS.get(given_as.lower(), given_as.lower())
+    if kind == "mltable":
         raise bad_request(f"Input '{declared.name}': MLTable is not supported as an input of a batch endpoint.")
-    if kind not in GIVEN_AS:
-        raise bad_request(f"Input '{declared.name}' is {declared.type}; got jobInputType '{kind}'.")
-    if strict and GIVEN_AS[kind] != declared.type:
-        raise bad_request(f"Input '{declared.name}' is {declared.type}; got {kind}.")
+    if kind not in GIVEN_AS.values():
+        raise bad_request(f"Input '{declared.name}' is {declared.type}; got jobInputType '{given_as}'.")
+    if strict and kind != declared.type:
+        raise bad_request(f"Input '{declared.name}' is {declared.type}; got {given_as}.")
     if not isinstance(uri, str) or not uri:
         raise bad_request(f"Input '{declared.name}': expected a uri.")
     found = data_path(uri)
@@ -76,8 +77,8 @@ def _path(declared: Input, told: dict[str, Any], *, strict: bool) -> DataPath:
 
 
 def _literal(declared: Input, told: dict[str, Any]) -> str:
-    if told.get("jobinputtype") != "Literal":
-        got = told.get("jobinputtype")
+    got = told.get("jobinputtype")
+    if str(got).lower() != "literal":
         raise bad_request(f"Input '{declared.name}' is {declared.type}: expected a Literal, got '{got}'.")
     value = told.get("value")
     if isinstance(value, str) and _reads_as(value, declared.type):
