@@ -4,12 +4,15 @@ from typing import Any
 
 import pytest
 import requests
+from azure.storage.blob import ContainerClient
 
 from local.workspace.batch.uris import data_path
 from local.workspace.runs import DataPath
 from local.workspace.seed import BATCH_ENDPOINT, PIPELINE_IDS
 from local.workspace.state import PATH
 from tests.fixtures_workspace import LocalWorkspace
+from tests.stacks import INCOME
+from tests.waiting import until
 
 ML, MANAGEMENT = "https://ml.azure.com", "https://management.azure.com"
 LONG = "azureml:/" + PATH.lower().replace("/providers/microsoft.machinelearningservices", "")
@@ -226,7 +229,7 @@ PUT = {"jobType": "Pipeline", "componentId": COMPONENT, "inputs": DATA, "experim
 
 
 def test_component_under_a_name_of_the_callers_own(workspace: LocalWorkspace) -> None:
-    """A second PUT of the name is refused, and says that the first exists; or changes its tags: a switch."""
+    """A second PUT of the name is refused, and says that the first exists; or changes its tags, or runs: a switch."""
     path = f"{PATH}/jobs/20261125T164500Z-8c1f"
     assert call(workspace, "PUT", path, {"properties": PUT}).status_code == 201
     status, message = refusal(call(workspace, "PUT", path, {"properties": PUT}))
@@ -235,7 +238,40 @@ def test_component_under_a_name_of_the_callers_own(workspace: LocalWorkspace) ->
     again = call(workspace, "PUT", path, {"properties": {**PUT, "tags": {"more": "1"}}})
     assert again.json()["properties"]["tags"] == {"k": "v", "more": "1"}
     [run] = workspace.control("GET", "runs")
-    assert (run["version"], run["endpoint_id"]) == ("income_train:1", None)
+    assert (run["version"], run["endpoint_id"]) == ("1", "income_train")
+    workspace.control("POST", "settings", {"second_put": "runs again"})
+    assert call(workspace, "PUT", path, {"properties": PUT}).status_code == 201
+    assert [run["removed"] for run in workspace.control("GET", "runs")] == [True, False]
+    read = call(workspace, "GET", path).json()["properties"]
+    assert (read["componentId"], read["tags"]) == (COMPONENT, {"k": "v"})
+
+
+def test_outputs_go_where_they_are_wanted(workspace: LocalWorkspace) -> None:
+    """To a path on a datastore; what is none, or is not declared, is refused."""
+    workspace.control("POST", "settings", {"engine": "train"})
+    workspace.upload("income/us/a.csv", INCOME)
+    wanted = {"model": {"jobOutputType": "UriFolder", "uri": "azureml://datastores/training/paths/models/us"}}
+    job = f"{PATH}/jobs/{invoke(workspace, outputData=wanted).json()['name']}"
+    until(lambda: call(workspace, "GET", job).json()["properties"]["status"] == "Completed")
+    with ContainerClient.from_connection_string(workspace.info["storage"], "training-data") as container:
+        names = set(container.list_blob_names(name_starts_with="models/us/"))
+    assert names == {"models/us/model.joblib", "models/us/metrics.json"}
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ({"score": {"jobOutputType": "UriFolder"}}, "Output 'score' is not one of the component's"),
+        ({"model": {"jobOutputType": "UriFile", "uri": "azureml://datastores/training/paths/m"}}, "is uri_folder"),
+        ({"model": {"jobOutputType": "uri_folder", "uri": "https://x/y"}}, "no path on a datastore"),
+        ({"model": 1}, "expected an object"),
+    ],
+)
+def test_output_that_is_refused(workspace: LocalWorkspace, output: dict[str, Any], says: str) -> None:
+    """In words."""
+    answer = call(workspace, "PUT", f"{PATH}/jobs/k", {"properties": {**PUT, "outputs": output}})
+    assert says in refusal(answer)[1]
+    assert workspace.control("GET", "runs") == []
 
 
 @pytest.mark.parametrize(

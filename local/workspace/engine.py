@@ -143,6 +143,9 @@ class Engine:
         datastore = self._workspace.datastores.get(run.data.datastore)
         if datastore is None:
             return f"There is no datastore named '{run.data.datastore}' in the workspace."
+        stores, outputs = self._workspace.datastores, run.submission.outputs.values()
+        if unknown := [one.datastore for one in outputs if one.datastore not in stores]:
+            return f"There is no datastore named '{unknown[0]}' in the workspace."
         return {
             "run_id": run.id,
             "storage": self._workspace.storage,
@@ -152,4 +155,5 @@ class Engine:
             "parameters": run.parameters,
             "model": msgspec.to_builtins(run.pipeline.content.model),
             "output_container": OUTPUTS,
+            "output_locations": [[stores[one.datastore].container, one.path] for one in outputs],
         }

@@ -64,6 +64,8 @@ class Submission:
     parameters: dict[str, str] = field(default_factory=dict)
     data_paths: dict[str, DataPath] = field(default_factory=dict)
     datasets: dict[str, DataPath] = field(default_factory=dict)
+    outputs: dict[str, DataPath] = field(default_factory=dict)
+    """Of jobs: where an output is to be written, beside the workspace's own place."""
     continue_on_failure: bool | None = None
     tags: dict[str, str] = field(default_factory=dict)
     properties: dict[str, str] = field(default_factory=dict)
@@ -91,6 +93,7 @@ class Run:
     metrics: dict[str, float] | None = None
     outputs: tuple[str, ...] = ()  # blob names
     roc: tuple[tuple[float, float], ...] = ()  # points of the curve: false positive rate, true positive rate
+    component_id: str | None = None  # of a job that ARM started
     is_job: bool = False  # started by a batch endpoint or by ARM, not by the pipelines service
     held: bool = False
     removed: bool = False  # as if somebody had deleted it: no service knows it any more

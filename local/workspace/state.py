@@ -43,7 +43,7 @@ class Settings(Struct, frozen=True, forbid_unknown_fields=True):
     role: Literal["contributor", "reader", "none"] = "contributor"
     honour_job_names: bool = True
     input_types: Literal["lenient", "strict"] = "lenient"
-    second_put: Literal["refused", "updates"] = "refused"
+    second_put: Literal["refused", "updates", "runs again"] = "refused"
     page_size: Annotated[int, Meta(ge=1)] = 100
 
 

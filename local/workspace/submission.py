@@ -24,6 +24,8 @@ RUN_TYPES = ("HTTP", "SDK", "Schedule", "Portal")
 MAX_PAIRS, MAX_KEY, MAX_VALUE, MAX_NAME, MAX_DESCRIPTION = 50, 100, 1000, 256, 5000
 EXPERIMENT = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{MAX_NAME - 1}}}")
 
+TOKENS = ("authorization", "x-azureml-token")  # headers; the second is the user's, for steps that act as the user
+
 
 class _Path(Struct, rename={"datastore": "DataStoreName", "path": "RelativePath"}):
     datastore: str
@@ -120,12 +122,16 @@ async def _submit(
     refuse_inactive(pipeline, endpoint)
     body = await read_json(request)
     submission = read(workspace, pipeline, body, query(request, "experimentName"), query(request, "parentRunId"))
-    url = request.scope["raw_path"].decode() + (f"?{request.url.query}" if request.url.query else "")
-    headers = {name: value for name, value in request.headers.items() if name != "authorization"}
-    run = workspace.accept(submission, Received(url, headers, body), pipeline, endpoint, version)
+    run = workspace.accept(submission, received_as(request, body), pipeline, endpoint, version)
     answer = JSONResponse(run_entity(workspace, run))  # written first: even a run that ends at once is answered as new
     request.app.state.engine.take(run)
     return answer
+
+
+def received_as(request: Request, body: Any) -> Received:
+    """Return a submission as it arrived, without the tokens."""
+    url = request.scope["raw_path"].decode() + (f"?{request.url.query}" if request.url.query else "")
+    return Received(url, {name: value for name, value in request.headers.items() if name not in TOKENS}, body)
 
 
 def read(

@@ -168,6 +168,9 @@ def write(storage: BlobServiceClient, job: dict[str, Any], model: Pipeline, metr
     content = {f"{folder}/model.joblib": pickled.getvalue(), f"{folder}/metrics.json": json.dumps(metrics).encode()}
     for name, data in content.items():
         container.upload_blob(name, data, overwrite=True)
+        for location, path in job["output_locations"]:
+            copied = f"{path.rstrip('/')}/{name.rpartition('/')[2]}"
+            storage.get_blob_client(location, copied).upload_blob(data, overwrite=True)
     return list(content)
 
 

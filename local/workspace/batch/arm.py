@@ -4,19 +4,21 @@ a job under a name of the caller's own.
 The token is for https://management.azure.com. `api-version` is not looked at.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from local.workspace.batch.catalog import BatchEndpoint, Component, Deployment
-from local.workspace.batch.jobs import given, is_job, job, job_entity, submission_of
-from local.workspace.batch.scoring import NAME, endpoint_of, lowered, page, read
+from local.workspace.batch.catalog import OUTPUT, BatchEndpoint, Component, Deployment
+from local.workspace.batch.jobs import given, is_job, job, job_entity, lowered, submission_of
+from local.workspace.batch.scoring import NAME, endpoint_of, page, read
 from local.workspace.datastores import account_of
 from local.workspace.errors import WireError, bad_request
-from local.workspace.runs import Received, Run, RunStatus, wire_time
+from local.workspace.runs import Run, RunStatus, wire_time
 from local.workspace.state import NAME as WORKSPACE
 from local.workspace.state import PATH, Datastore, Workspace
+from local.workspace.submission import received_as
 
 TYPE = "Microsoft.MachineLearningServices/workspaces"
 
@@ -103,11 +105,16 @@ async def get_deployment(request: Request) -> Response:
     raise WireError(404, "ResourceNotFound", f"Endpoint '{endpoint.name}' has no deployment '{name}'.")
 
 
-def _component_of(workspace: Workspace, name: str, version: str) -> Component:
+def _components(workspace: Workspace) -> Iterator[Component]:
     for endpoint in workspace.batch_endpoints.values():
         for deployment in endpoint.deployments.values():
-            if (deployment.component.name, deployment.component.version) == (name, version):
-                return deployment.component
+            yield deployment.component
+
+
+def _component_of(workspace: Workspace, name: str, version: str) -> Component:
+    for component in _components(workspace):
+        if (component.name, component.version) == (name, version):
+            return component
     raise WireError(404, "ResourceNotFound", f"There is no component '{name}' of version '{version}'.")
 
 
@@ -119,10 +126,26 @@ async def get_component(request: Request) -> Response:
         | ({"default": str(one.default)} if one.default is not None else {})
         for one in found.inputs
     }
-    spec = {"name": found.name, "version": found.version, "type": "pipeline", "inputs": inputs, "outputs": {}}
+    spec = {
+        "name": found.name,
+        "version": found.version,
+        "type": "pipeline",
+        "inputs": inputs,
+        "outputs": {OUTPUT: {"type": "uri_folder"}},
+    }
     where = f"{PATH}/components/{found.name}/versions/{found.version}"
     properties = {"componentSpec": spec, "isAnonymous": False, "isArchived": False, "tags": {}, "properties": {}}
     return JSONResponse(_resource("/components/versions", where, properties))
+
+
+async def list_component_versions(request: Request) -> Response:
+    """GET /components/{name}/versions."""
+    workspace, name = _workspace(request), request.path_params["name"]
+    found = {one.version for one in _components(workspace) if one.name == name}
+    if not found:
+        raise WireError(404, "ResourceNotFound", f"There is no component '{name}'.")
+    items = [_resource("/components/versions", f"{PATH}/components/{name}/versions/{one}", {}) for one in sorted(found)]
+    return page(request, items, "$skip")
 
 
 async def get_datastore(request: Request) -> Response:
@@ -187,19 +210,18 @@ async def put_job(request: Request) -> Response:
     if not NAME.fullmatch(name):
         raise bad_request(f"'{name[:100]}' is no name of a job.")
     body = await read(request)
-    told = lowered(body.get("properties"))
+    told = lowered("properties", body.get("properties"))
     if told.get("jobtype") != "Pipeline":
         raise bad_request(f"jobType: expected Pipeline, got '{told.get('jobtype')}'.")
     component = _component_at(workspace, told.get("componentid"))
-    inputs = given(component, told.get("inputs") or {}, strict=workspace.settings.input_types == "strict")
+    strict = workspace.settings.input_types == "strict"
+    inputs = given(component, told.get("inputs") or {}, told.get("outputs"), strict=strict)
     submission = submission_of(inputs, str(told.get("experimentname") or "Default"), told)
-    known = workspace.runs.get(name)
-    if known is not None:
-        return _again(workspace, known, submission.tags)
-    headers = {key: value for key, value in request.headers.items() if key != "authorization"}
-    received = Received(request.url.path, headers, body)
-    run = workspace.accept(submission, received, component.pipeline, run_id=name)
-    run.version, run.is_job = f"{component.name}:{component.version}", True
+    if (known := workspace.runs.get(name)) and (answer := _again(request, known, submission.tags)):
+        return answer
+    run = workspace.accept(submission, received_as(request, body), component.pipeline, run_id=name)
+    run.endpoint_id, run.version, run.is_job = component.name, component.version, True
+    run.component_id = str(told["componentid"])
     answer = JSONResponse(job_entity(workspace, run), 201)
     request.app.state.engine.take(run)
     return answer
@@ -212,8 +234,18 @@ def _component_at(workspace: Workspace, id_: Any) -> Component:
     return _component_of(workspace, parts[0], parts[2])
 
 
-def _again(workspace: Workspace, known: Run, tags: dict[str, str]) -> Response:
-    """Answer a second PUT of a name, in the way that the setting says: by a public report it is refused."""
+def _again(request: Request, known: Run, tags: dict[str, str]) -> Response | None:
+    """Answer a second PUT of a name, in the way that the setting says: by a public report it is refused.
+
+    None: a new job takes the name; the one before stays among what was accepted.
+    """
+    workspace = _workspace(request)
+    if workspace.settings.second_put == "runs again":
+        request.app.state.engine.drop(known)
+        del workspace.runs[known.id]
+        known.id, known.removed = f"{known.id} ({known.number})", True
+        workspace.runs[known.id] = known
+        return None
     if workspace.settings.second_put == "updates":
         known.tags |= tags
         return JSONResponse(job_entity(workspace, known), 200)

@@ -12,6 +12,7 @@ from msgspec import Struct
 from local.workspace.catalog import DataParameter, Parameter, Pipeline, Publication
 from local.workspace.runs import utc_now
 
+OUTPUT = "model"  # what each component declares that it writes: a folder
 DATA_TYPES = ("uri_file", "uri_folder")
 INPUT_TYPES = Literal["uri_file", "uri_folder", "string", "boolean", "integer", "number"]
 OF_PARAMETERS: dict[str, INPUT_TYPES] = {"Int": "integer", "Double": "number", "Bool": "boolean", "String": "string"}

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from local.workspace.batch.catalog import Component, Input
+from local.workspace.batch.catalog import OUTPUT, Component, Input
 from local.workspace.batch.uris import data_path
 from local.workspace.errors import WireError, bad_request, not_implemented
 from local.workspace.runs import DataPath, Run, RunStatus, Submission, wire_time
@@ -30,12 +30,13 @@ class Given(Struct, frozen=True, kw_only=True):
 
     data: dict[str, DataPath]
     literals: dict[str, str]
+    outputs: dict[str, DataPath]
     inputs: dict[str, Any]
     """As they came, for those who read the job back."""
 
 
-def given(component: Component, inputs: Any, *, strict: bool) -> Given:
-    """Hold inputs against what the component declares. Raises a 400 WireError that names what is wrong.
+def given(component: Component, inputs: Any, outputs: Any, *, strict: bool) -> Given:
+    """Hold inputs and outputs against what the component declares. Raises a 400 WireError that names what is wrong.
 
     `strict`: a file is refused where a folder is declared, and the other way round.
     """
@@ -46,9 +47,7 @@ def given(component: Component, inputs: Any, *, strict: bool) -> Given:
     for name, value in inputs.items():
         if name not in known:
             raise bad_request(f"Input '{name}' is not one of the component's: {', '.join(known)}.")
-        if not isinstance(value, dict):
-            raise bad_request(f"Input '{name}': expected an object.")
-        told = {key.lower(): one for key, one in value.items()}
+        told = lowered(f"Input '{name}'", value)
         if known[name].is_data:
             data[name] = _path(known[name], told, strict=strict)
         else:
@@ -56,7 +55,28 @@ def given(component: Component, inputs: Any, *, strict: bool) -> Given:
     missing = [one.name for one in component.inputs if not one.optional and one.name not in inputs]
     if missing:
         raise bad_request(f"Required input '{missing[0]}' is missing.")
-    return Given(data=data, literals=literals, inputs=inputs)
+    return Given(data=data, literals=literals, outputs=_outputs(outputs or {}), inputs=inputs)
+
+
+def _outputs(given: Any) -> dict[str, DataPath]:
+    """Read where outputs are to be written; one without a uri goes to the workspace's own place."""
+    if not isinstance(given, dict):
+        raise bad_request("outputData: expected an object.")
+    found = dict[str, DataPath]()
+    for name, value in given.items():
+        if name != OUTPUT:
+            raise bad_request(f"Output '{name}' is not one of the component's: {OUTPUT}.")
+        told = lowered(f"Output '{name}'", value)
+        kind = str(told.get("joboutputtype")).lower().replace("_", "")
+        if kind != "urifolder":
+            raise bad_request(f"Output '{name}' is uri_folder; got jobOutputType '{told.get('joboutputtype')}'.")
+        if told.get("uri") is None:
+            continue
+        path = data_path(str(told["uri"]))
+        if path is None:
+            raise not_implemented(f"an output that is no path on a datastore of this workspace ('{told['uri']}')")
+        found[name] = path
+    return found
 
 
 def _path(declared: Input, told: dict[str, Any], *, strict: bool) -> DataPath:
@@ -106,9 +126,17 @@ def submission_of(given_: Given, experiment: str, told: dict[str, Any]) -> Submi
         description=str(told.get("description") or ""),
         parameters=given_.literals,
         data_paths=given_.data,
+        outputs=given_.outputs,
         tags=texts("tags", told.get("tags")),
         properties=texts("properties", told.get("properties")),
     )
+
+
+def lowered(where: str, value: Any) -> dict[str, Any]:
+    """Return an object by its members' names in small letters: the service takes any case. Raises a 400 WireError."""
+    if not isinstance(value, dict):
+        raise bad_request(f"{where}: expected an object.")
+    return {key.lower(): one for key, one in value.items()}
 
 
 def texts(where: str, value: Any) -> dict[str, str]:
@@ -135,6 +163,7 @@ def job_entity(workspace: Workspace, run: Run, id_: str | None = None) -> dict[s
             "jobType": "Pipeline",
             "status": STATUSES[run.status],
             "displayName": run.id,
+            "componentId": run.component_id,
             "description": run.submission.description,
             "experimentName": run.submission.experiment,
             "isArchived": False,

@@ -13,6 +13,7 @@ ARM: Routes = [
     ("GET", "/batchEndpoints/{endpoint}/deployments", arm.list_deployments, None),
     ("GET", "/batchEndpoints/{endpoint}/deployments/{deployment}", arm.get_deployment, "endpoint"),
     ("GET", "/components/{name}/versions/{version}", arm.get_component, None),
+    ("GET", "/components/{name}/versions", arm.list_component_versions, "endpoint"),
     ("GET", "/datastores/{name}", arm.get_datastore, None),
     ("GET", "/jobs", arm.list_jobs, "list"),
     ("GET", "/jobs/{id}", arm.get_job, "status"),

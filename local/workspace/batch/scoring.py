@@ -12,10 +12,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from local.workspace.batch.catalog import BatchEndpoint
-from local.workspace.batch.jobs import given, job, job_entity, submission_of
+from local.workspace.batch.jobs import given, job, job_entity, lowered, submission_of
 from local.workspace.errors import WireError, bad_request
-from local.workspace.runs import Received, Run
+from local.workspace.runs import Run
 from local.workspace.state import PATH, Workspace
+from local.workspace.submission import received_as
 
 DEPLOYMENT = "azureml-model-deployment"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,254}")  # of a job
@@ -40,15 +41,15 @@ async def invoke(request: Request) -> Response:
     if deployment is None:
         raise WireError(404, "NotFound", f"Deployment '{wanted}' does not exist in endpoint '{endpoint.name}'.")
     body = await read(request)
-    told = lowered(body.get("properties", body.get("Properties")))
-    inputs = given(deployment.component, told.get("inputdata", {}), strict=workspace.settings.input_types == "strict")
+    told = lowered("properties", body.get("properties", body.get("Properties")))
+    strict = workspace.settings.input_types == "strict"
+    inputs = given(deployment.component, told.get("inputdata", {}), told.get("outputdata"), strict=strict)
     inner = told.get("properties") or {}
     own = {key: value for key, value in inner.items() if key != "experimentName"} if isinstance(inner, dict) else {}
     experiment = str(inner.get("experimentName") or EXPERIMENT) if isinstance(inner, dict) else EXPERIMENT
     submission = submission_of(inputs, experiment, {**told, "properties": own})
     name = _name(workspace, told.get("name"))
-    headers = {key: value for key, value in request.headers.items() if key != "authorization"}
-    received = Received(request.url.path, headers, body)
+    received = received_as(request, body)
     run = workspace.accept(submission, received, deployment.component.pipeline, run_id=name)
     run.endpoint_id, run.version, run.is_job = endpoint.name, deployment.name, True
     answer = JSONResponse(_entity(workspace, run), 201)  # written first: even a job that ends at once is new here
@@ -119,10 +120,3 @@ async def read(request: Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise bad_request("The body is not a JSON object.")
     return body
-
-
-def lowered(value: Any) -> dict[str, Any]:
-    """Return an object by its members' names in small letters: the service takes any case. Raises a 400 WireError."""
-    if not isinstance(value, dict):
-        raise bad_request("properties: expected an object.")
-    return {key.lower(): one for key, one in value.items()}
