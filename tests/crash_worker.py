@@ -45,6 +45,7 @@ from shared.operate.calls import Call, request
 from shared.operate.redrive import redrive
 from shared.pipelines.batch import BatchEndpoint
 from shared.pipelines.calls import Caller
+from shared.pipelines.component import ComponentJob
 from shared.pipelines.published import PublishedEndpoint
 from shared.rules.arrival import Source
 from shared.settings import model
@@ -75,8 +76,8 @@ def _says(state: State | None) -> Callable[..., bool]:
 
 
 def _submits(method: str, url: str) -> bool:
-    """Tell whether a request starts a run: of the pipelines service, or of a batch endpoint."""
-    return "Submit" in url or (method == "POST" and url.startswith("/batch/"))
+    """Tell whether a request starts a run: of the pipelines service, of a batch endpoint, or a component's."""
+    return "Submit" in url or (method == "POST" and url.startswith("/batch/")) or (method == "PUT" and "/jobs/" in url)
 
 
 POINTS = {
@@ -92,6 +93,7 @@ POINTS = {
     "looked": Point(Lookout, "find"),
     "read": Point(PublishedEndpoint, "runs"),
     "read of a batch endpoint": Point(BatchEndpoint, "runs"),
+    "read of a component": Point(ComponentJob, "runs"),
     "listed": Point(search.Finder, "feed", before=True, storage=(search, "search_one"), requests="comp=list"),
     "searched": Point(search, "save_search"),
     "buried": Point(Ledger, "bury"),
@@ -115,6 +117,8 @@ class Site(msgspec.Struct, kw_only=True):
         pipeline: Pipeline = PipelineEndpoint(version="1", **common)
         if "/batch/" in self.url:
             pipeline = model.BatchEndpoint(workspace=PATH, deployment="income-1", **common)
+        elif "/pipelines/" not in self.url:
+            pipeline = model.ComponentJob(workspace=PATH, component="azureml:income_train:1", **common)
         table = LedgerTable(table=self.table)
         return samples.settings(rules=(rule,), ledger=table, pipelines={"income": pipeline})
 

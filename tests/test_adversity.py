@@ -21,6 +21,7 @@ from shared.identity import Tokens
 from shared.ledger import learned
 from shared.ledger.entries import State, history_key
 from shared.ledger.table import Entered, Ledger, Taken
+from shared.pipelines.base import Evidence
 from shared.pipelines.endpoints import Endpoints
 from shared.pipelines.target import Target
 from shared.rules.arrival import Source
@@ -71,7 +72,7 @@ def target(app: App) -> Target:
 
 def trusted(app: App) -> None:
     """The endpoint was seen to give keys back."""
-    learned.learn(app.ledger, target(app).place, True, "an earlier run")
+    learned.learn(app.ledger, Evidence.KEYS, target(app).place, True, "an earlier run")
 
 
 def test_lists_that_are_slower_than_the_grace_period(app: App, workspace: LocalWorkspace, clock: Clock) -> None:
@@ -90,10 +91,10 @@ def test_lists_that_are_slower_than_the_grace_period(app: App, workspace: LocalW
 def test_run_without_our_key_is_remembered_for_good(app: App, workspace: LocalWorkspace, clock: Clock) -> None:
     """One later run that has it does not restore the trust."""
     place = target(app).place
-    learned.learn(app.ledger, place, False, "r1")
-    learned.learn(app.ledger, place, True, "r2")
-    assert learned.gives_keys_back(app.ledger, place) is False
-    assert learned.gives_keys_back(app.ledger, "another endpoint") is None
+    learned.learn(app.ledger, Evidence.KEYS, place, False, "r1")
+    learned.learn(app.ledger, Evidence.KEYS, place, True, "r2")
+    assert learned.seen(app.ledger, Evidence.KEYS, place) is False
+    assert learned.seen(app.ledger, Evidence.KEYS, "another endpoint") is None
 
 
 def test_token_that_takes_longer_than_the_grace_period(app: App, workspace: LocalWorkspace, clock: Clock) -> None:

@@ -28,12 +28,12 @@ from shared.rules.arrival import Source
 from shared.rules.decision import RetrainRequest
 from shared.rules.match import match
 from shared.rules.rule import Rule, Settle
-from shared.settings.model import BatchEndpoint, Datastore, Pipeline, PipelineEndpoint, Settings
+from shared.settings.model import BatchEndpoint, ComponentJob, Datastore, Pipeline, PipelineEndpoint, Settings
 from tests import samples
 from tests.fixtures_workspace import LocalWorkspace
 
 STEP = timedelta(minutes=11)  # of the clock, from tick to tick: longer than the grace period
-KINDS = ("pipeline", "batch")  # of endpoint, as /_control calls them
+KINDS = {"pipeline": "batch", "batch": "component", "component": "pipeline"}  # each with the one it is moved to
 RULE = samples.RULE.name
 PATH = "income/us/a.csv"
 
@@ -53,8 +53,9 @@ class Scene:
 
     def __init__(self, app: App, workspace: LocalWorkspace, kind: str) -> None:
         self.app, self.workspace, self.kind, self.ahead = app, workspace, kind, timedelta()
-        url = workspace.endpoint["url"] if kind == "pipeline" else workspace.info["batch_endpoints"][0]["url"]
-        self.before = msgspec.structs.replace(app.settings, pipelines={"income": pipeline_of(kind, url, "1")})
+        urls = {"pipeline": workspace.endpoint["url"], "batch": workspace.info["batch_endpoints"][0]["url"]}
+        pipeline = pipeline_of(kind, urls.get(kind, workspace.base_url), "1")
+        self.before = msgspec.structs.replace(app.settings, pipelines={"income": pipeline})
         app.ledger.now = self.now
         self.with_settings(self.before)
         self.app.prepare()
@@ -101,6 +102,11 @@ class Scene:
         assert isinstance(decision, RetrainRequest)
         return decision
 
+    def trust(self, pipeline: Pipeline, seen: bool = True) -> None:
+        """What makes absence certain was seen of an endpoint, or was not so."""
+        evidence = self.app.endpoint(pipeline.target).evidence
+        learned.learn(self.app.ledger, evidence, pipeline.target.place, seen, "an earlier run")
+
     def tick(self, times: int = 5) -> None:
         """Let the timer tick, with the clock moved on."""
         for _ in range(times):
@@ -123,8 +129,11 @@ class Scene:
         return msgspec.json.encode(status.status(self.app)).decode()
 
 
-def pipeline_of(kind: str, url: str, pin: str, experiment: str = "income-retrain") -> Pipeline:
+def pipeline_of(kind: str, url: str, pin: str, experiment: str = "income-retrain", name: str = "income") -> Pipeline:
     """Return what retrain.toml says of a pipeline; `pin` is the number of the version or deployment."""
+    if kind == "component":
+        component = f"azureml:{name}_train:{pin}"
+        return ComponentJob(url=url, workspace=WORKSPACE, component=component, experiment=experiment)
     if kind == "batch":
         return BatchEndpoint(url=url, workspace=WORKSPACE, deployment=f"income-{pin}", experiment=experiment)
     return PipelineEndpoint(url=url, version=pin, experiment=experiment)
@@ -137,7 +146,7 @@ def scene(
     """A scene with a kind of endpoint that gives keys back, as was seen."""
     caplog.set_level(logging.INFO, "retrain")
     made = Scene(app, workspace, request.param)
-    learned.learn(app.ledger, made.app.settings.pipelines["income"].target.place, True, "an earlier run")
+    made.trust(made.before.pipelines["income"])
     workspace.control("POST", "settings", {"engine": "instant"})
     return made
 
@@ -203,8 +212,7 @@ def _running(scene: Scene) -> None:
 
 def _held(scene: Scene) -> None:
     """Uncertain, on an endpoint that was not seen to give keys back: accepted, and not in the list in time."""
-    place = scene.app.settings.pipelines["income"].target.place
-    learned.learn(scene.app.ledger, place, False, "an earlier run")
+    scene.trust(scene.app.settings.pipelines["income"], False)
     scene.workspace.control("POST", "settings", {"list_lag_s": 3600, "honour_job_names": False})
     _uncertain_accepted(scene)
     scene.tick(1)
@@ -268,15 +276,17 @@ def _other_rule(settings: Settings) -> tuple[Rule, ...]:
 
 def _moved(settings: Settings, scene: Scene, kind: str | None = None) -> Settings:
     kind = kind or scene.kind
-    other = scene.workspace.control("POST", "endpoints", {"name": "other", "versions": 2, "kind": kind})
-    pipeline = pipeline_of(kind, other["url"], "0", "elsewhere")
-    learned.learn(scene.app.ledger, pipeline.target.place, True, "an earlier run")
+    made = "pipeline" if kind == "pipeline" else "batch"  # with a batch endpoint come its components
+    other = scene.workspace.control("POST", "endpoints", {"name": "other", "versions": 2, "kind": made})
+    url = scene.workspace.base_url if kind == "component" else other["url"]
+    pipeline = pipeline_of(kind, url, "0", "elsewhere", "other")
+    scene.trust(pipeline)
     [name] = settings.pipelines
     return msgspec.structs.replace(settings, pipelines={name: pipeline})
 
 
 def _other_kind(settings: Settings, scene: Scene) -> Settings:
-    return _moved(settings, scene, "batch" if scene.kind == "pipeline" else "pipeline")
+    return _moved(settings, scene, KINDS[scene.kind])
 
 
 def _pinned_back(settings: Settings, scene: Scene) -> Settings:
@@ -330,6 +340,7 @@ class Change(NamedTuple):
     """What was not sent cannot be sent any more, and is held."""
 
 
+ASKING = ("sending, not accepted", "sending, accepted", "uncertain, not accepted", "uncertain, accepted", "submitted")
 CHANGES = {
     "moved": Change(_moved),
     "to the other kind": Change(_other_kind),
@@ -344,10 +355,11 @@ CHANGES = {
     "datastore renamed": Change(_datastore_renamed, holds=True),
 }
 CELLS = [
-    pytest.param(kind, state, change, id=f"{'batch: ' if kind == 'batch' else ''}{state} | {change}")
+    pytest.param(kind, state, change, id=f"{'' if kind == 'pipeline' else f'{kind}: '}{state} | {change}")
     for kind in KINDS
     for state in STATES
     for change in CHANGES
+    if kind != "component" or state in ASKING  # the others do not know the kind
 ]
 
 

@@ -119,9 +119,9 @@ class Scene:
         workspace.control("POST", "settings", {"engine": "instant"})
 
     def learn(self, given_back: bool = True) -> None:
-        """This pipeline was seen to give keys back."""
-        place = self.app.settings.pipelines["income"].target.place
-        learned.learn(self.app.ledger, place, given_back, "an earlier run")
+        """This pipeline was seen to give keys back, or to refuse a second job of a name: what makes absence certain."""
+        target = self.app.settings.pipelines["income"].target
+        learned.learn(self.app.ledger, self.app.endpoint(target).evidence, target.place, given_back, "an earlier run")
 
     def upload(self) -> None:
         """Write the file, or overwrite it."""
@@ -312,7 +312,7 @@ duplicate                  the same delivery, tick or operator overtakes the wor
 disorder                   the data is overwritten and its new event overtakes; then the old event comes again
 """
 READING = {"properties": "", "listed": "", "picked": "", "looked": "list", "read": "list"}
-READING["read of a batch endpoint"] = "list"
+READING["read of a batch endpoint"] = READING["read of a component"] = "list"
 """The steps that only read: at storage, or at the endpoint with this kind of call."""
 
 
@@ -399,25 +399,31 @@ def order(scene: Scene, point: str, fault: str) -> Any:
     return "none"
 
 
-OVER_BATCH = ("arrival", "deferred", "sending, not found", "sending, found", "uncertain, found", "run")
-BATCH_CELLS = [
-    pytest.param(way, point, fault, names, id=f"batch, {'own' if names else 'new'} names: {way}: {point} | {fault}")
+ASKING = ("arrival", "deferred", "sending, not found", "sending, found", "uncertain, found", "run")
+OTHER_KINDS = {  # where the endpoint is asked; the other steps do not know its kind
+    "batch, own names": ("a batch endpoint", {"honour_job_names": True}),
+    "batch, new names": ("a batch endpoint", {"honour_job_names": False}),
+    "component": ("a component", {}),
+}
+OTHER_CELLS = [
+    pytest.param(kind, way, point, fault, id=f"{kind}: {way}: {point} | {fault}")
+    for kind in OTHER_KINDS
     for way, point, fault in ALL
-    for names in (True, False)
-    if way in OVER_BATCH and point in ("sent", "answered", "looked", "read") and not left_out(point, fault)
+    if way in ASKING and point in ("sent", "answered", "looked", "read") and not left_out(point, fault)
 ]
 
 
-@pytest.mark.parametrize(("way", "point", "fault", "names"), BATCH_CELLS)
-def test_one_run_in_each_cell_over_a_batch_endpoint(
-    parts: Parts, workspace: LocalWorkspace, way: str, point: str, fault: str, names: bool
+@pytest.mark.parametrize(("kind", "way", "point", "fault"), OTHER_CELLS)
+def test_one_run_in_each_cell_over_the_other_kinds(
+    parts: Parts, workspace: LocalWorkspace, kind: str, way: str, point: str, fault: str
 ) -> None:
-    """Where the endpoint is asked, whether it takes our names or not; the other steps do not know its kind."""
+    """Batch endpoints, whether they take our names or not, and components, which refuse a second job of a name."""
+    what, switches = OTHER_KINDS[kind]
     [endpoint] = workspace.control("GET", "info")["batch_endpoints"]
-    scene = Scene(parts, workspace, url=endpoint["url"])
-    workspace.control("POST", "settings", {"honour_job_names": names})
+    scene = Scene(parts, workspace, url=workspace.base_url if kind == "component" else endpoint["url"])
+    workspace.control("POST", "settings", switches)
     scene.learn()
-    test_one_run_in_each_cell(scene, way, f"{point} of a batch endpoint" if point == "read" else point, fault)
+    test_one_run_in_each_cell(scene, way, f"{point} of {what}" if point == "read" else point, fault)
 
 
 UNCERTAIN = [

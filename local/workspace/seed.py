@@ -19,6 +19,7 @@ from local.workspace.state import Datastore, Workspace
 
 ENDPOINT_ID = "11111111-1111-4111-8111-111111111111"
 BATCH_ENDPOINT = "income-batch"
+COMPONENT = "income_train"
 PIPELINE_IDS = ("22222222-2222-4222-8222-222222222220", "22222222-2222-4222-8222-222222222221")
 
 DATASTORE = Datastore(name="training", container="training-data")
@@ -38,7 +39,7 @@ def seed(workspace: Workspace) -> None:
         workspace.publish(_income("income", number), pipeline_id)
     endpoint = workspace.add_endpoint("income", PIPELINE_IDS[0], "Income prediction", ENDPOINT_ID)
     endpoint.versions["1"] = PIPELINE_IDS[1]
-    add_batch_endpoint(workspace, BATCH_ENDPOINT, PIPELINE_IDS)
+    add_batch_endpoint(workspace, BATCH_ENDPOINT, COMPONENT, PIPELINE_IDS)
 
 
 def make_pipeline_endpoint(workspace: Workspace, name: str, versions: int) -> Endpoint:
@@ -51,17 +52,16 @@ def make_pipeline_endpoint(workspace: Workspace, name: str, versions: int) -> En
 
 def make_batch_endpoint(workspace: Workspace, name: str, deployments: int) -> BatchEndpoint:
     """Make a batch endpoint with so many deployments, the first its default, each of a component of its own."""
-    return add_batch_endpoint(
-        workspace, name, [workspace.publish(_income(name, number)).id for number in range(deployments)]
-    )
+    pipelines = [workspace.publish(_income(name, number)).id for number in range(deployments)]
+    return add_batch_endpoint(workspace, name, f"{name}_train", pipelines)
 
 
-def add_batch_endpoint(workspace: Workspace, name: str, pipeline_ids: Sequence[str]) -> BatchEndpoint:
+def add_batch_endpoint(workspace: Workspace, name: str, component: str, pipeline_ids: Sequence[str]) -> BatchEndpoint:
     """Add a batch endpoint with a deployment for each published pipeline, the first its default."""
     deployments = dict[str, Deployment]()
     for number, pipeline_id in enumerate(pipeline_ids):
-        component = component_of("income_train", str(number), workspace.pipeline(pipeline_id))
-        deployments[f"income-{number}"] = Deployment(f"income-{number}", component)
+        made = component_of(component, str(number), workspace.pipeline(pipeline_id))
+        deployments[f"income-{number}"] = Deployment(f"income-{number}", made)
     workspace.batch_endpoints[name] = BatchEndpoint(name, deployments, "income-0")
     return workspace.batch_endpoints[name]
 

@@ -14,7 +14,7 @@ from shared.errors import EndpointError
 from shared.ledger import learned
 from shared.ledger.entries import NEVER, Entry, Work
 from shared.log import log
-from shared.pipelines.base import Run
+from shared.pipelines.base import Evidence, Run
 from shared.pipelines.target import Target
 
 LEARN_AGAIN = timedelta(minutes=10)
@@ -88,7 +88,8 @@ class Lookout:
         run = listing.by_id.get(work.run_id)
         late = work.sent_at is not None and listing.read_at > work.sent_at + self._app.settings.grace
         if run or late:
-            learned.learn(self._app.ledger, target.place, run is not None and run.key == work.key, work.run_id)
+            given_back = run is not None and run.key == work.key
+            learned.learn(self._app.ledger, Evidence.KEYS, target.place, given_back, work.run_id)
             memory.knows_keys[target.place] = now
 
     def _read(self, target: Target) -> Listing | EndpointError:

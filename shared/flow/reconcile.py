@@ -13,9 +13,11 @@ from shared.flow.lookout import Absent, Lookout
 from shared.ledger import learned
 from shared.ledger.entries import Row, State, Work
 from shared.log import log
-from shared.pipelines.base import Run
+from shared.pipelines.base import Evidence, Run
 from shared.pipelines.target import Target
 
+DOES = {Evidence.KEYS: "gives keys back", Evidence.REPEATS: "refuses a second job of a name"}
+NOT_SEEN = {Evidence.KEYS: "no run was seen yet", Evidence.REPEATS: "that was not seen yet"}
 HOLD_AFTER = timedelta(days=3)
 """How long an endpoint that cannot be read is asked; then a person has to look."""
 
@@ -50,13 +52,13 @@ def reconcile(app: App, lookout: Lookout, work: Work) -> bool:
 
 def may_be_sent_again(app: App, row: Row, target: Target, found: Absent) -> bool:
     """Tell whether what is found nowhere may be sent again; if not, it is held."""
-    pipeline, evidence = app.pipeline_of(row.entry.rule), learned.gives_keys_back(app.ledger, target.place)
-    policy = pipeline.on_uncertain if pipeline else "auto"
-    if policy == "resubmit" or (policy == "auto" and evidence):
+    pipeline, evidence = app.pipeline_of(row.entry.rule), app.endpoint(target).evidence
+    policy, was_seen = pipeline.on_uncertain if pipeline else "auto", learned.seen(app.ledger, evidence, target.place)
+    if policy == "resubmit" or (policy == "auto" and was_seen):
         log("resubmitting", logging.WARNING, key=row.entry.key, rule=row.entry.rule, reason=found.reason)
         return True
-    seen = {None: "no run was seen yet", False: "it does not", True: "it does"}[evidence]
-    reason = f"{found.reason} Whether this endpoint gives keys back: {seen}; on_uncertain is {policy!r}."
+    seen = {None: NOT_SEEN[evidence], False: "it does not", True: "it does"}[was_seen]
+    reason = f"{found.reason} Whether this endpoint {DOES[evidence]}: {seen}; on_uncertain is {policy!r}."
     hold(app, row, f"{reason} {row.entry.reason}".strip())
     return False
 

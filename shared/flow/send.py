@@ -25,9 +25,10 @@ from shared.errors import RetrainError
 from shared.flow import hold
 from shared.flow.enter import announced
 from shared.flow.limits import Door
+from shared.ledger import learned
 from shared.ledger.entries import NEVER, Entry, Row, State, Work
 from shared.log import log, logged
-from shared.pipelines.base import Answer, NotAccepted, Refused, Submitted, Unknown
+from shared.pipelines.base import Answer, Evidence, NotAccepted, Refused, Submitted, Unknown
 from shared.pipelines.target import Target
 
 # What surely was not accepted is due again after this, or as long as it has been so already, up to the longest.
@@ -96,6 +97,9 @@ def record(app: App, row: Row, answer: Answer) -> Entry:
         metrics.record("retrain.latency", (app.ledger.now() - entry.written_at).total_seconds(), rule=entry.rule)
     elif state == State.REFUSED:
         metrics.record("retrain.refusals", rule=entry.rule)
+    if isinstance(answer, Submitted) and answer.repeated and entry.target:
+        with logged("learn", key=entry.key):
+            learned.learn(app.ledger, Evidence.REPEATS, entry.target.place, True, answer.run_id)
     try:
         return app.ledger.move(row, state, **changes).entry
     except RetrainError as error:

@@ -1,6 +1,6 @@
-"""What was learned about endpoints: whether they give our keys back, and since when they cannot be read.
+"""What was learned about endpoints: evidence for sending again, and since when they cannot be read.
 
-A partition `learned|`, two rows at most for each endpoint, whatever retrain.toml calls it. Never talks to an endpoint.
+A partition `learned|`, a few rows for each endpoint, whatever retrain.toml calls it. Never talks to an endpoint.
 """
 
 import hashlib
@@ -8,20 +8,21 @@ from datetime import datetime
 
 from shared.ledger.entries import plain
 from shared.ledger.table import Ledger
+from shared.pipelines.base import Evidence
 
 PARTITION = "learned|"
 
 
-def gives_keys_back(ledger: Ledger, place: str) -> bool | None:
-    """Tell whether the list of this endpoint's runs was seen to carry our keys; None: no run was seen yet."""
-    row = ledger.find(PARTITION, _key("keys", place))
+def seen(ledger: Ledger, evidence: Evidence, place: str) -> bool | None:
+    """Tell whether an endpoint was seen to do so; None: there was no occasion yet."""
+    row = ledger.find(PARTITION, _key(evidence, place))
     return bool(row["GivenBack"]) if row else None
 
 
-def learn(ledger: Ledger, place: str, given_back: bool, run_id: str) -> None:
-    """Keep whether a run carried our key. A no stays a no: one run without it is enough not to trust absence."""
-    row = {"PartitionKey": PARTITION, "RowKey": _key("keys", place), "Place": place, "GivenBack": given_back}
-    if given_back:
+def learn(ledger: Ledger, evidence: Evidence, place: str, yes: bool, run_id: str) -> None:
+    """Keep whether an endpoint did so with a run. A no stays a no: one is enough not to rely on it."""
+    row = {"PartitionKey": PARTITION, "RowKey": _key(evidence, place), "Place": place, "GivenBack": yes}
+    if yes:
         ledger.insert({**row, "RunId": run_id}, "learned")  # something was learned before: it stands
     else:
         ledger.put({**row, "RunId": run_id}, "learned")

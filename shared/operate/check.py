@@ -160,18 +160,19 @@ def pinned(where: str, configured: Pipeline, told: Described) -> list[Finding]:
     if told.status != ACTIVE:
         what = f"{told.name!r} is {told.status.lower()}, not active: nothing can be submitted to it"
         found.append(Finding("fault", where, what, "Enable it in the studio, or write another one's address as `url`."))
-    pin = configured.pin
+    pin, where_pinned = configured.pin, f"{where}.{configured.pin_key}"
     if told.pipeline_id is None:
         what = f"endpoint {told.name!r} has no version {pin!r}; it has {', '.join(told.versions) or 'none'}"
-        return [*found, Finding("fault", f"{where}.version", what, "Write one of these as `version`.")]
+        return [*found, Finding("fault", where_pinned, what, f"Write one of these as `{configured.pin_key}`.")]
     if told.versions and told.pipeline_status != ACTIVE:
         what = f"version {pin!r} is pipeline {told.pipeline_id}, which is {told.pipeline_status.lower()}, not active"
-        found.append(Finding("fault", f"{where}.version", what, "Enable it in the studio, or pin another version."))
-    newer = [version for version in told.versions if version.isdecimal() and int(version) > int(pin)]
+        found.append(Finding("fault", where_pinned, what, "Enable it in the studio, or pin another version."))
+    numbers = [version for version in told.versions if version.isdecimal()] if pin.isdecimal() else []
+    newer = [version for version in numbers if int(version) > int(pin)]
     if newer:
         what = f"version {pin!r} is pinned; newer: {', '.join(sorted(newer, key=int))}"
-        cure = f'To move on, try version = "{max(newer, key=int)}" where it does no harm, then write it here.'
-        found.append(Finding("warning", f"{where}.version", what, cure))
+        cure = f"To move on, try {configured.pinned_to(max(newer, key=int))} where it does no harm, then write it here."
+        found.append(Finding("warning", where_pinned, what, cure))
     if sound(found):
         version = f", version {pin!r} is pipeline {told.pipeline_id}" if told.versions else ""
         found.insert(0, Finding("ok", where, f"{told.name!r} is active{version}"))

@@ -1,7 +1,7 @@
-"""The address of an endpoint, taken apart: of a pipeline endpoint, a published pipeline, or a batch endpoint.
+"""The address of an endpoint, taken apart: of a pipeline endpoint, a published pipeline, a batch endpoint, a component.
 
-The studio shows the first two as "REST endpoint" (the SDK calls it `.endpoint`), the third as "scoring URI". Sends
-nothing, ever.
+The studio shows the first two as "REST endpoint" (the SDK calls it `.endpoint`), the third as "scoring URI". A
+component is addressed by its workspace and its name. Sends nothing, ever.
 """
 
 import re
@@ -41,13 +41,13 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
     endpoint those of the service that lists its jobs, which has the same address."""
     workspace: str
     """Path of the workspace, from `/subscriptions/`."""
-    kind: Literal["pipeline_endpoint", "published_pipeline", "batch_endpoint"]
+    kind: Literal["pipeline_endpoint", "published_pipeline", "batch_endpoint", "component_job"]
     id: str
-    """Of a batch endpoint its name."""
+    """Of a batch endpoint or a component its name."""
     scoring: str = ""
     """Of a batch endpoint: its scoring URI."""
     management: str = ""
-    """Of a batch endpoint: scheme and host of its cloud's Azure Resource Manager."""
+    """Of a batch endpoint or a component: scheme and host of its cloud's Azure Resource Manager."""
 
     @classmethod
     def parse(cls, url: str) -> Self:
@@ -84,11 +84,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         if parts.query or parts.fragment:
             raise ValueError("expected no query: the deployment has a key of its own")
         _refuse_plain_http(parts)
-        if not _WORKSPACE.fullmatch(workspace):
-            raise ValueError(
-                "expected the workspace's id: /subscriptions/.../resourceGroups/.../providers/"
-                "Microsoft.MachineLearningServices/workspaces/..."
-            )
+        _refuse_no_workspace(workspace)
         own = f"{parts.scheme}://{parts.netloc}"
         return cls(
             service=f"https://{labels[1]}.{cloud.services}" if cloud.services else own,
@@ -98,6 +94,20 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
             scoring=f"{own}{parts.path.rstrip('/')}",
             management=cloud.management or own,
         )
+
+    @classmethod
+    def of_component(cls, url: str, workspace: str, name: str) -> Self:
+        """Return the address of a component in a workspace, at a Resource Manager. Raises ValueError."""
+        parts = _parts(url)
+        own = f"{parts.scheme}://{parts.netloc}"
+        if url.rstrip("/") != own or not (
+            parts.hostname in _LOOPBACK or own in {one.management for one in CLOUDS.values()}
+        ):
+            known = ", ".join(one.management for one in CLOUDS.values())
+            raise ValueError(f"expected the address of Azure Resource Manager: {known}")
+        _refuse_plain_http(parts)
+        _refuse_no_workspace(workspace)
+        return cls(service=own, workspace=workspace, kind="component_job", id=name, management=own)
 
     def arm(self, path: str) -> str:
         """Return the URL of `path` in the workspace in Azure Resource Manager."""
@@ -131,6 +141,14 @@ def _parts(url: str) -> SplitResult:
     if any(character.isspace() for character in url):
         raise ValueError("expected no blanks: one at the end would become part of the id")
     return urlsplit(url)
+
+
+def _refuse_no_workspace(workspace: str) -> None:
+    if not _WORKSPACE.fullmatch(workspace):
+        raise ValueError(
+            "expected the workspace's id: /subscriptions/.../resourceGroups/.../providers/"
+            "Microsoft.MachineLearningServices/workspaces/..."
+        )
 
 
 def _refuse_plain_http(parts: SplitResult) -> None:

@@ -22,6 +22,8 @@ class Submitted(msgspec.Struct, frozen=True, kw_only=True):
     run_id: str
     run_url: str
     """The run's page, for people."""
+    repeated: bool = False
+    """It was there already, and the service said so: sending it again has started nothing."""
 
 
 class Refused(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +51,15 @@ class Unknown(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Answer = Submitted | Refused | NotAccepted | Unknown
+
+
+class Evidence(StrEnum):
+    """What must have been seen of an endpoint before what is found nowhere is sent again without a person's word."""
+
+    KEYS = "keys"
+    """Its lists of runs give our keys back: what is not in them is not there."""
+    REPEATS = "repeats"
+    """It refuses a second job of a name: sending again starts nothing where there is one."""
 
 
 class Phase(StrEnum):
@@ -150,6 +161,8 @@ class Preview(msgspec.Struct, frozen=True, kw_only=True):
 
 class Endpoint(Protocol):
     """An endpoint that starts runs; safe to share between threads. Reading raises EndpointError."""
+
+    evidence: Evidence
 
     def submit(
         self, request: RetrainRequest, target: Target, in_time: Callable[[], bool] = ..., patient: bool = ...

@@ -24,6 +24,7 @@ from shared.pipelines.address import Address
 from shared.pipelines.base import (
     Answer,
     Described,
+    Evidence,
     Input,
     Limits,
     Preview,
@@ -62,6 +63,8 @@ class _NamedPage(msgspec.Struct):
 
 class BatchEndpoint:
     """A batch endpoint; safe to share between threads."""
+
+    evidence = Evidence.KEYS
 
     def __init__(
         self, address: Address, tokens: Tokens, management: Tokens, session: requests.Session, limits: Limits

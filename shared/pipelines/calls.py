@@ -52,16 +52,17 @@ class Caller:
         in_time: Callable[[], bool],
         patient: bool,
         headers: Mapping[str, str] | None = None,
+        method: str = "POST",
     ) -> Answer:
-        """POST a submission. Every outcome is an Answer; nothing is raised for one.
+        """Send a submission. Every outcome is an Answer; nothing is raised for one.
 
         `accepted` reads what a response means that says so, and returns None for the others. `in_time` is asked right
-        before each POST: a token, a pause or the whole machine may have taken so long that somebody else is sending by
+        before each sending: a token, a pause or the whole machine may have taken so long that somebody else sends by
         now. `patient`: what surely was not accepted, and may be soon, is sent again within a bound.
         """
 
         def send() -> Answer:
-            return self._once(url, content, headers or {}, accepted, in_time)
+            return self._once(method, url, content, headers or {}, accepted, in_time)
 
         answer = send()
         if patient and isinstance(answer, NotAccepted) and answer.soon:
@@ -96,6 +97,7 @@ class Caller:
 
     def _once(
         self,
+        method: str,
         url: str,
         content: bytes,
         headers: Mapping[str, str],
@@ -114,7 +116,8 @@ class Caller:
                 reason = "This worker stood still for too long before it could send."
                 return NotAccepted(reason=reason, blocked=False)
             try:
-                response = self.session.post(
+                response = self.session.request(
+                    method,
                     url,
                     data=content,
                     headers={**headers, "Authorization": f"Bearer {token}", "Content-Type": "application/json"},

@@ -36,9 +36,13 @@ class Endpoints:
 
     def _client(self, target: Target) -> Endpoint:
         address, tokens = target.address, self._tokens_for(target.audience)
+        if address.kind == "component_job":
+            from shared.pipelines.component import ComponentJob  # only where there is one
+
+            return ComponentJob(address, tokens, self.session, self.limits)
         if address.kind != "batch_endpoint":
             return PublishedEndpoint(address, tokens, self.session, self.limits)
-        from shared.pipelines.batch import BatchEndpoint  # only where there is one
+        from shared.pipelines.batch import BatchEndpoint
 
         management = self._tokens_for(cloud_of(address.management).audience)
         return BatchEndpoint(address, tokens, management, self.session, self.limits)

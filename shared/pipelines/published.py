@@ -17,7 +17,18 @@ from shared.errors import EndpointError, shown
 from shared.identity import Tokens
 from shared.pipelines import wire
 from shared.pipelines.address import Address
-from shared.pipelines.base import Answer, Described, Limits, Preview, ReadError, Registered, Run, Submitted, Unknown
+from shared.pipelines.base import (
+    Answer,
+    Described,
+    Evidence,
+    Limits,
+    Preview,
+    ReadError,
+    Registered,
+    Run,
+    Submitted,
+    Unknown,
+)
 from shared.pipelines.calls import Caller
 from shared.pipelines.target import Target
 from shared.rules.decision import RetrainRequest
@@ -25,6 +36,8 @@ from shared.rules.decision import RetrainRequest
 
 class PublishedEndpoint:
     """A pipeline endpoint or published pipeline of the v1 API; safe to share between threads."""
+
+    evidence = Evidence.KEYS
 
     def __init__(self, address: Address, tokens: Tokens, session: requests.Session, limits: Limits) -> None:
         """Talk to the endpoint at `address`, with bearer tokens from `tokens`, over `session`."""

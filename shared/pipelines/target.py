@@ -16,11 +16,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     address: Address
     version: str
-    """The endpoint's version; of a published pipeline its id."""
+    """The endpoint's version or deployment; of a published pipeline its id."""
     experiment: str
     """The experiment that the run goes to."""
     audience: str = PUBLIC
     """Audience of the bearer token."""
+    compute: str = ""
+    """Of a component job: the compute that its steps run on, where they name none."""
 
     @property
     def place(self) -> str:

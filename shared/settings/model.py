@@ -4,7 +4,7 @@ Never reads anything: `read` fills them in.
 """
 
 from datetime import timedelta
-from typing import Annotated, Literal, get_args
+from typing import Annotated, ClassVar, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -55,10 +55,17 @@ class _Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     audience: Annotated[str, Meta(min_length=1, description="the audience of a token, such as " + PUBLIC)] = PUBLIC
     """Audience of the bearer token; other clouds have others."""
 
+    pin_key: ClassVar[str]
+    """Which key says what is pinned."""
+
     @property
     def pin(self) -> str:
         """What is pinned: the published pipeline itself."""
         return Address.parse(self.url).id
+
+    def pinned_to(self, version: str) -> str:
+        """Return what retrain.toml says to pin a version."""
+        return f'{self.pin_key} = "{version}"'
 
     @property
     def gives_up(self) -> timedelta:
@@ -75,6 +82,7 @@ class _Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 class PipelineEndpoint(_Published, frozen=True, kw_only=True, tag_field="kind", tag="pipeline_endpoint"):
     """A pipeline endpoint at a pinned version."""
 
+    pin_key: ClassVar[str] = "version"
     version: Annotated[
         str,
         Meta(
@@ -93,10 +101,13 @@ class PipelineEndpoint(_Published, frozen=True, kw_only=True, tag_field="kind", 
 class PublishedPipeline(_Published, frozen=True, kw_only=True, tag_field="kind", tag="published_pipeline"):
     """A published pipeline; its id is the pin, as what was published under it never changes."""
 
+    pin_key: ClassVar[str] = "url"
+
 
 class BatchEndpoint(_Published, frozen=True, kw_only=True, tag_field="kind", tag="batch_endpoint"):
     """A batch endpoint at a pinned deployment, which is a pipeline component's."""
 
+    pin_key: ClassVar[str] = "deployment"
     url: Annotated[str, Meta(description="the scoring URI, as the studio shows it")]
     workspace: Annotated[str, Meta(description="the workspace's id, from /subscriptions/")]
     deployment: Annotated[
@@ -123,11 +134,50 @@ class BatchEndpoint(_Published, frozen=True, kw_only=True, tag_field="kind", tag
         return Target(address=address, version=self.pin, experiment=self.experiment, audience=audience)
 
 
-Pipeline = PipelineEndpoint | PublishedPipeline | BatchEndpoint
+class ComponentJob(_Published, frozen=True, kw_only=True, tag_field="kind", tag="component_job"):
+    """A pinned pipeline component, started as a job under a name of our own through Azure Resource Manager."""
+
+    pin_key: ClassVar[str] = "component"
+    url: Annotated[str, Meta(description="Resource Manager's address")] = PUBLIC
+    workspace: Annotated[str, Meta(description="the workspace's id, from /subscriptions/")]
+    component: Annotated[
+        str,
+        Meta(
+            pattern=r"^azureml:[A-Za-z0-9_][A-Za-z0-9_.-]{0,254}:[A-Za-z0-9_.-]{1,30}$",
+            description='a pipeline component of the workspace with its version, as in "azureml:income_train:1": '
+            "a run never goes to the latest version",
+        ),
+    ]
+    compute: str = ""
+    """Name of the compute that steps run on which name none."""
+    audience: str = ""
+    """Audience of the bearer token for Resource Manager; left out, that of the address's cloud."""
+
+    @property
+    def pin(self) -> str:
+        """What is pinned: the component's version."""
+        return self.component.rpartition(":")[2]
+
+    def pinned_to(self, version: str) -> str:
+        """Return what retrain.toml says to pin a version."""
+        return f'component = "{self.component.rpartition(":")[0]}:{version}"'
+
+    @property
+    def target(self) -> Target:
+        """Where submissions go."""
+        address = Address.of_component(self.url, self.workspace, self.component.split(":")[1])
+        audience = self.audience or cloud_of(address.management).audience
+        return Target(
+            address=address, version=self.pin, experiment=self.experiment, audience=audience, compute=self.compute
+        )
+
+
+Pipeline = PipelineEndpoint | PublishedPipeline | BatchEndpoint | ComponentJob
 KINDS: dict[str, type[Pipeline]] = {
     "pipeline_endpoint": PipelineEndpoint,
     "published_pipeline": PublishedPipeline,
     "batch_endpoint": BatchEndpoint,
+    "component_job": ComponentJob,
 }
 
 

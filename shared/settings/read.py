@@ -19,6 +19,7 @@ from msgspec import Meta
 
 from shared.errors import ConfigurationError, shown
 from shared.pipelines.address import Address
+from shared.pipelines.target import PUBLIC
 from shared.rules.check import faults as rule_faults
 from shared.rules.fill import text_fault
 from shared.rules.rule import DataPathParameter, Rule
@@ -212,7 +213,8 @@ class _Reader:
         kind = data["kind"]
         pipeline = self.struct(KINDS[kind], {key: value for key, value in data.items() if key != "kind"}, where)
         workspace = str(data.get("workspace", ""))
-        self.check(f"{where}.url", data.get("url"), lambda url: _check_address(url, kind, workspace))
+        url = data.get("url", PUBLIC if kind == "component_job" else None)
+        self.check(f"{where}.url", url, lambda url: _check_address(url, kind, workspace))
         self.check(f"{where}.experiment", data.get("experiment"), _check_experiment)
         return pipeline
 
@@ -252,6 +254,9 @@ class _Reader:
 
 
 def _check_address(url: str, kind: str, workspace: str) -> None:
+    if kind == "component_job":
+        Address.of_component(url, workspace, "")
+        return
     address = Address.of_batch(url, workspace) if kind == "batch_endpoint" else Address.parse(url)
     if address.kind != kind:
         raise ValueError(f"this is the address of a {address.kind}; kind says {kind!r}")
