@@ -15,7 +15,7 @@ from cli.output import print_findings, print_json
 from shared.app import build
 from shared.errors import ConfigurationError
 from shared.operate import check as checks
-from shared.operate.check import Finding
+from shared.operate.findings import Finding, misconfigured, sound
 from shared.settings import read
 
 
@@ -28,9 +28,8 @@ def check(offline: bool, as_json: bool) -> None:
     Rights are those of the identity that looks: yours here, the function app's where that runs.
     """
     found = look(offline)
-    sound = checks.sound(found)
-    print_json({"ok": sound, "findings": found}) if as_json else print_findings(found)
-    sys.exit(0 if sound else 1)
+    print_json({"ok": sound(found), "findings": found}) if as_json else print_findings(found)
+    sys.exit(0 if sound(found) else 1)
 
 
 def look(offline: bool) -> list[Finding]:
@@ -44,7 +43,7 @@ def look(offline: bool) -> list[Finding]:
             return [*checks.offline(configured), *(Finding("fault", where, what, cure) for where, what in silent)]
         app = build(configured)
     except ConfigurationError as error:
-        return checks.misconfigured(error)
+        return misconfigured(error)
     try:
         return checks.check(app)
     finally:

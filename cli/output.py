@@ -13,7 +13,7 @@ import msgspec
 from shared.errors import masked
 from shared.ledger.entries import Entry
 from shared.ledger.skips import Told
-from shared.operate.check import Finding
+from shared.operate.findings import Finding
 from shared.operate.plan import Planned
 from shared.operate.views import Detail
 from shared.operate.why import Story

@@ -1,5 +1,6 @@
 """Batch endpoints as a kind of pipeline: what is invoked, read, found again; and an arrival's whole way over one."""
 
+import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -116,7 +117,10 @@ def test_body_of_an_invocation() -> None:
         "odd": "Int",
         "declared": "uri_folder",
     }
-    told = invocation(request, "income-retrain", types)["properties"]
+    outputs = (("model", "azureml://datastores/models/paths/income/{key}"),)
+    address = Address.of_batch(SCORING, WORKSPACE)
+    pinned = Target(address=address, version="income-1", experiment="income-retrain", outputs=outputs)
+    told = invocation(request, pinned, types)["properties"]
     data = {
         name: (value["jobInputType"], value.get("uri", value.get("value"))) for name, value in told["inputData"].items()
     }
@@ -134,6 +138,9 @@ def test_body_of_an_invocation() -> None:
     assert told["name"] == told["tags"]["retrain.key"] == told["properties"]["retrain.key"] == request.key
     assert told["properties"]["experimentName"] == "income-retrain"
     assert told["tags"]["country"] == "us"
+    where = f"azureml://datastores/models/paths/income/{request.key}"
+    assert told["outputData"] == {"model": {"jobOutputType": "UriFolder", "uri": where}}
+    assert "outputData" not in invocation(request, msgspec.structs.replace(pinned, outputs=()), types)["properties"]
 
 
 # The client against the stand-in
@@ -178,6 +185,7 @@ def test_invocation_goes_to_the_pinned_deployment(workspace: LocalWorkspace, cli
     [run] = workspace.control("GET", "runs")
     assert (run["version"], run["headers"]["azureml-model-deployment"]) == ("income-1", "income-1")
     assert name == run["run_id"] == request.key
+    assert uuid.UUID(run["headers"]["repeatability_request-id"])
     assert workspace.control("GET", "requests")["other"] == 0
 
 

@@ -21,11 +21,12 @@ from shared import identity
 from shared.app import App, build
 from shared.ledger.table import Ledger
 from shared.operate import check as checks
-from shared.operate.check import Finding
+from shared.operate.compared import same_place
+from shared.operate.findings import CONNECT, Finding, sound
 from shared.pipelines.base import Registered
 from shared.pipelines.wire import inputs, registered
 from shared.rules.rule import DataPathParameter, Example, Rule
-from shared.settings.model import Datastore, PublishedPipeline, Settings
+from shared.settings.model import Datastore, PipelineEndpoint, PublishedPipeline, Settings
 from shared.storage.datastores import Datastore as Store
 from tests import samples
 from tests.fixtures_workspace import ROOT, LocalWorkspace
@@ -92,6 +93,27 @@ def publish(workspace: LocalWorkspace, version: str = "2", **changes: Any) -> No
 # Sound
 
 
+@pytest.mark.parametrize(
+    ("domain", "audience", "expected", "says"),
+    [
+        ("api.azureml.ms", "", "https://management.azure.com", ""),
+        ("api.ml.azure.cn", "", "https://management.chinacloudapi.cn", ""),
+        ("api.ml.azure.us", "", "https://management.usgovcloudapi.net", ""),
+        ("api.azureml.ms", "https://ml.azure.com", "https://ml.azure.com", ""),
+        ("api.ml.azure.cn", "https://management.azure.com", "https://management.azure.com", "China cloud"),
+        ("example.com", "", "https://management.azure.com", ""),
+    ],
+)
+def test_cloud_is_told_by_the_address(domain: str, audience: str, expected: str, says: str) -> None:
+    """Its audience need not be written; one of another cloud is probably not meant."""
+    url = ENDPOINT_URL.replace("http://127.0.0.1:7081", f"https://region.{domain}")
+    pipeline = PipelineEndpoint(url=url, version="1", experiment="e", audience=audience)
+    settings = samples.settings(pipelines={"income": pipeline})
+    assert pipeline.target.audience == expected
+    told = [finding for finding in checks.offline(settings) if finding.level != "ok"]
+    assert [(one.where, says in one.what) for one in told] == ([("pipelines.income", True)] if says else [])
+
+
 def test_sound_set_up(ready: App) -> None:
     """Everything that was looked at is told, and nothing is to mend."""
     found = checks.check(ready)
@@ -100,13 +122,14 @@ def test_sound_set_up(ready: App) -> None:
         "retrain.toml",
         "pipelines.income",
         "pipelines.income",
+        "pipelines.income",
         "rules.income-files",
         "datastores.training",
         "rules.income-files",
         "datastores.training",
         "ledger",
     ]
-    assert checks.sound(found)
+    assert sound(found)
 
 
 def test_check_leaves_nothing_behind(ready: App, workspace: LocalWorkspace) -> None:
@@ -121,7 +144,7 @@ def test_ledger_that_is_not_there_yet_is_no_fault(ready: App, storage: str) -> N
     table = TableClient.from_connection_string(storage, "notyet")
     with table:
         found = checks.check(replace(ready, ledger=Ledger(table)))
-        assert checks.sound(found)
+        assert sound(found)
         assert "not there yet" in found[-1].what
 
 
@@ -130,7 +153,7 @@ def test_published_pipeline_without_an_endpoint(ready: App, workspace: LocalWork
     url = f"{workspace.pipelines}/PipelineRuns/PipelineSubmit/{PIPELINE_IDS[1]}"
     published = PublishedPipeline(url=url, experiment="e")
     other = build(msgspec.structs.replace(ready.settings, pipelines={"income": published}))
-    assert checks.sound(checks.check(other))
+    assert sound(checks.check(other))
     workspace.call("PUT", f"/Pipelines/{PIPELINE_IDS[1]}/status", "Disabled")
     [fault] = faults(checks.check(other))
     assert "'income-1' is disabled" in fault.what
@@ -169,7 +192,7 @@ def test_newer_version_than_the_pinned_one_is_a_warning(ready: App, workspace: L
     publish(workspace, "10")
     found = checks.check(ready)
     [warning] = warnings(found)
-    assert checks.sound(found)
+    assert sound(found)
     assert warning.what == "version '1' is pinned; newer: 2, 10"
     assert 'version = "10"' in warning.cure
 
@@ -247,7 +270,7 @@ def test_required_parameter_that_no_rule_gives(ready: App, workspace: LocalWorks
     publish(workspace)
     [fault] = faults(checks.check(pinned(ready, "2")))
     assert (fault.where, "'seed'" in fault.what) == ("rules.income-files", True)
-    assert checks.sound(checks.check(with_rule(pinned(ready, "2"), parameters={"seed": "{year}"})))
+    assert sound(checks.check(with_rule(pinned(ready, "2"), parameters={"seed": "{year}"})))
 
 
 def test_default_on_another_datastore_is_a_warning(ready: App, workspace: LocalWorkspace) -> None:
@@ -261,7 +284,7 @@ def test_default_on_another_datastore_is_a_warning(ready: App, workspace: LocalW
 def test_value_that_is_no_number_is_a_warning(ready: App, value: str, count: int) -> None:
     """The SDK publishes a bool as Int, so True passes; a template's value is not known yet."""
     found = checks.check(with_rule(ready, parameters={"test_fraction": value}))
-    assert checks.sound(found)
+    assert sound(found)
     assert len(warnings(found)) == count
 
 
@@ -310,7 +333,7 @@ def test_datastore_on_another_container(ready: App, workspace: LocalWorkspace) -
 def test_where_the_workspace_has_a_datastore(told: Registered, level: str) -> None:
     """Kind, account and container; what is not told is not held against it."""
     with ContainerClient("https://acc.privatelink.blob.core.windows.net", "c") as container:
-        [finding] = checks._same_place("datastores.d", told, container)
+        [finding] = same_place("datastores.d", told, container)
     assert finding.level == level
 
 
@@ -355,8 +378,8 @@ def test_account_that_cannot_be_reached(ready: App) -> None:
     ):
         found = checks.check(replace(ready, datastores={"training": store(container)}, ledger=Ledger(table)))
     assert [(fault.where, fault.cure) for fault in faults(found)] == [
-        ("datastores.training", checks.CONNECT),
-        ("ledger", checks.CONNECT),
+        ("datastores.training", CONNECT),
+        ("ledger", CONNECT),
     ]
 
 
@@ -373,7 +396,7 @@ def test_workspace_that_cannot_be_reached(ready: App) -> None:
     """It says what to look at."""
     other = at(ready, ENDPOINT_URL.replace(":7081", f":{NOWHERE}"))
     [fault] = faults(checks.check(other))
-    assert fault.cure == checks.CONNECT
+    assert fault.cure == CONNECT
 
 
 def test_identity_that_gets_no_token(ready: App, workspace: LocalWorkspace, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -520,7 +543,7 @@ def test_pattern_that_takes_something_is_no_warning(changes: dict[str, Any]) -> 
 def test_rule_that_takes_nothing_of_what_is_there(ready: App, changes: dict[str, Any], says: str) -> None:
     """A warning, with a name that is there and why the rule does not take it."""
     found = checks.check(with_rule(ready, **changes))
-    assert checks.sound(found)
+    assert sound(found)
     [warning] = [one for one in warnings(found) if one.where == "rules.income-files"]
     assert says in f"{warning.what} {warning.cure}"
 

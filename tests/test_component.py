@@ -21,6 +21,7 @@ from shared.operate import check as checks
 from shared.operate import redrive as operators
 from shared.operate.calls import Call
 from shared.operate.plan import plan_call
+from shared.pipelines.address import Address
 from shared.pipelines.base import Evidence, Limits, NotAccepted, Phase, Refused, Submitted, Unknown
 from shared.pipelines.calls import new_session
 from shared.pipelines.component import ComponentJob as Client
@@ -30,10 +31,12 @@ from shared.rules.arrival import Source
 from shared.rules.decision import DataPath
 from shared.rules.rule import DataPathParameter
 from shared.settings import read
-from shared.settings.model import ComponentJob
+from shared.settings.model import ComponentJob, Output
 from tests import samples
 from tests.fixtures_workspace import LocalWorkspace
 from tests.samples import retrain_request
+from tests.stacks import INCOME
+from tests.waiting import until
 
 WORKSPACE = "/subscriptions/s/resourceGroups/g/providers/Microsoft.MachineLearningServices/workspaces/w"
 
@@ -46,7 +49,14 @@ def test_body_of_a_job() -> None:
         data_paths=(DataPath(datastore="lake", path="ref/", parameter="ref"),),
         tags={"country": "us", "retrain.key": "forged"},
     )
-    told = job(request, "income-retrain", "the component", "the compute")
+    pinned = Target(
+        address=Address.of_component("https://management.azure.com", WORKSPACE, "income_train"),
+        version="1",
+        experiment="income-retrain",
+        outputs=(("model", "azureml://datastores/models/paths/income/{key}"),),
+        compute="cpu-cluster",
+    )
+    told = job(request, pinned, "the component")
     assert told["inputs"] == {
         "input_data": {"jobInputType": "uri_file", "uri": "azureml://datastores/training/paths/income/us/ü 1.csv"},
         "ref": {"jobInputType": "uri_folder", "uri": "azureml://datastores/lake/paths/ref/"},
@@ -54,10 +64,14 @@ def test_body_of_a_job() -> None:
         "country": {"jobInputType": "literal", "value": "us"},
     }
     assert (told["jobType"], told["componentId"]) == ("Pipeline", "the component")
-    assert (told["experimentName"], told["settings"]) == ("income-retrain", {"default_compute": "the compute"})
+    compute = {"default_compute": f"{WORKSPACE}/computes/cpu-cluster"}
+    assert (told["experimentName"], told["settings"]) == ("income-retrain", compute)
+    where = f"azureml://datastores/models/paths/income/{request.key}"
+    assert told["outputs"] == {"model": {"jobOutputType": "uri_folder", "uri": where}}
     assert told["tags"]["retrain.key"] == told["properties"]["retrain.key"] == told["displayName"] == request.key
     assert told["tags"]["country"] == "us"
-    assert "settings" not in job(request, "e", "c", None)
+    bare = job(request, msgspec.structs.replace(pinned, outputs=(), compute=""), "the component")
+    assert {"settings", "outputs"} & bare.keys() == set()
 
 
 # The client against the stand-in
@@ -399,6 +413,80 @@ def test_faults_of_the_table(tmp_path: Path, old: str, new: str, says: str) -> N
     with pytest.raises(ConfigurationError) as caught:
         loaded(tmp_path, TABLE.replace(old, new))
     assert says in str(caught.value)
+
+
+OUTPUTS = 'experiment = "income-retrain"\noutputs = { model = { datastore = "DATASTORE", path = "PATH" } }'
+
+
+@pytest.mark.parametrize(
+    ("datastore", "path", "says"),
+    [
+        ("training", "models/{key}", ""),
+        ("elsewhere", "income/out", ""),
+        ("training", "income/out/{key}", "'income/out/20260101T000000Z-0/a.csv' would start a run"),
+        ("again", "income/out", "lies in what rule 'income-files' watches"),
+        ("training", "/models", "expected a folder below the container's root"),
+        ("training", "models/../income", "expected a folder below the container's root"),
+        ("training", "", "expected a folder below the container's root"),
+        ("a-b", "models", "expected the name a datastore is registered under"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["component_job", "batch_endpoint"])
+def test_output_with_a_place_of_its_own(tmp_path: Path, kind: str, datastore: str, path: str, says: str) -> None:
+    """Where a rule watches the place, that is a loop without end: a fault before anything runs."""
+    outputs = OUTPUTS.replace("DATASTORE", datastore).replace("PATH", path)
+    text = TABLE.replace('experiment = "income-retrain"', outputs)
+    text = f'{text}\n[datastores.again]\ncontainer = "training-data"\n'.replace(
+        "[datastores.training]\n", '[datastores.training]\nconnection = "AzureWebJobsStorage"\n'
+    )
+    if kind == "batch_endpoint":
+        text = text.replace("component_job", kind).replace(
+            'component = "azureml:income_train:1"',
+            'deployment = "d-1"\nurl = "https://income.westeurope.inference.ml.azure.com/jobs"',
+        )
+    if not says:
+        assert loaded(tmp_path, text).outputs == (("model", f"azureml://datastores/{datastore}/paths/{path}"),)
+        return
+    with pytest.raises(ConfigurationError) as caught:
+        loaded(tmp_path, text)
+    assert f"pipelines.income.outputs.model{'' if 'watches' in says or 'would' in says else '.'}" in str(caught.value)
+    assert says in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "ignore", "says"),
+    [
+        ("other", "models", [], ""),
+        ("other", "income/out", [], "'income/out/a.csv' would start a run"),
+        ("other", "income/out", ["income/out/**"], ""),
+        ("nowhere", "models", [], "the workspace has no datastore 'nowhere'"),
+    ],
+)
+def test_check_of_an_output_on_a_datastore_that_the_file_does_not_have(
+    app: App, workspace: LocalWorkspace, empty_container: None, name: str, path: str, ignore: list[str], says: str
+) -> None:
+    """The workspace tells that it is the container that a rule watches."""
+    workspace.upload("income/us/a.csv", "a\n1\n")
+    workspace.control("POST", "datastores", {"name": "other", "container": "training-data"})
+    made = over(app, workspace, {"ignore": ignore}, outputs={"model": Output(datastore=name, path=path)})
+    told = [one for one in checks.check(made) if one.where == "pipelines.income.outputs.model"]
+    assert [one.level for one in told] == ["fault" if says else "ok"]
+    assert says in told[0].what
+
+
+def test_model_is_written_where_the_table_says(app: App, workspace: LocalWorkspace, empty_container: None) -> None:
+    """In a folder of the request's own; nothing of it starts anything."""
+    workspace.control("POST", "settings", {"engine": "train"})
+    made = over(app, workspace, outputs={"model": Output(datastore="training", path="models/{key}")})
+    workspace.upload("income/us/a.csv", INCOME)
+    [outcome] = arrive(made, "training", "income/us/a.csv", Source.BLOB_EVENT)
+    assert outcome.entry is not None
+    until(lambda: workspace.control("GET", "runs")[0]["status"] == "Finished")
+    blobs = set(made.datastores["training"].container.list_blob_names(name_starts_with="models/"))
+    assert blobs == {f"models/{outcome.key}/{name}" for name in ("model.joblib", "metrics.json")}
+    later(made, minutes=20)
+    tick(made)
+    assert len(workspace.control("GET", "runs")) == 1
 
 
 def test_reading_that_fails(workspace: LocalWorkspace, client: Client) -> None:

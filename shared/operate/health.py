@@ -17,6 +17,8 @@ from shared.errors import ConfigurationError, EndpointError, StorageError
 from shared.identity import Tokens
 from shared.ledger import ticks
 from shared.operate import check
+from shared.operate.compared import pinned
+from shared.operate.findings import ADDRESS, CONNECT, SIGN_IN, Finding, cure_of
 from shared.settings.model import Pipeline
 
 FRESH = timedelta(seconds=30)
@@ -58,7 +60,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 
     what: What
     about: str
-    look: Callable[[], check.Finding]
+    look: Callable[[], Finding]
 
     @property
     def name(self) -> tuple[str, str]:
@@ -101,27 +103,27 @@ def _looks(app: App) -> Iterator[Look]:
         yield Look(what="endpoint", about=where, look=partial(_endpoint, app, where, pipeline))
 
 
-def _ledger(app: App) -> check.Finding:
+def _ledger(app: App) -> Finding:
     try:
         app.ledger.probe()
     except StorageError as error:
-        return check.Finding("fault", "ledger", str(error), check.CONNECT)
-    return check.Finding("ok", "ledger", f"table {app.ledger.table.table_name!r} can be read")
+        return Finding("fault", "ledger", str(error), CONNECT)
+    return Finding("ok", "ledger", f"table {app.ledger.table.table_name!r} can be read")
 
 
-def _identity(audience: str) -> check.Finding:
+def _identity(audience: str) -> Finding:
     try:
         Tokens(audience).get()
     except EndpointError as error:
-        return check.Finding("fault", audience, str(error), check.SIGN_IN)
-    return check.Finding("ok", audience, "there is a token")
+        return Finding("fault", audience, str(error), SIGN_IN)
+    return Finding("ok", audience, "there is a token")
 
 
-def _endpoint(app: App, where: str, configured: Pipeline) -> check.Finding:
+def _endpoint(app: App, where: str, configured: Pipeline) -> Finding:
     try:
-        found = check.pinned(where, configured, app.endpoint(configured.target).described(configured.pin))
+        found = pinned(where, configured, app.endpoint(configured.target).described(configured.pin))
     except EndpointError as error:
-        return check.Finding("fault", where, str(error), check.cure_of(error, check.ADDRESS))
+        return Finding("fault", where, str(error), cure_of(error, ADDRESS))
     return next((finding for finding in found if finding.level == "fault"), found[0])
 
 
@@ -139,7 +141,7 @@ def _checked(app: App, look: Look) -> Check:
     age = _age(app, look)
     if age > FRESH:
         told = f"no answer within {PATIENCE_S:.0f} s"
-        return Check(what=look.what, about=look.about, ok=False, told=told, cure=check.CONNECT)
+        return Check(what=look.what, about=look.about, ok=False, told=told, cure=CONNECT)
     _, found = app.memory.health[look.name]
     ok, cure, age_s = found.level != "fault", found.cure, max(round(age.total_seconds(), 1), 0.0)
     return Check(what=look.what, about=look.about, ok=ok, told=found.what, cure="" if ok else cure, age_s=age_s)
@@ -150,7 +152,7 @@ def _timer(app: App) -> Check:
     try:
         ticked = ticks.last(app.ledger)
     except StorageError as error:
-        return Check(what="timer", about="tick", ok=False, told=str(error), cure=check.CONNECT)
+        return Check(what="timer", about="tick", ok=False, told=str(error), cure=CONNECT)
     cure = "Is the app running, and its timer function `tick` enabled? Its log says `tick_failed` where it breaks off."
     if ticked is None:
         told = "it has not come to its end yet since the app was deployed"

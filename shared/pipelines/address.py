@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, quote, urlsplit
 
 import msgspec
 
-from shared.pipelines.clouds import CLOUDS, LOCAL
+from shared.pipelines.clouds import CLOUDS, LOCAL, LOOPBACK
 
 _PATH = re.compile(
     r"/pipelines/v1\.0(?P<workspace>/subscriptions/[^/]+/resourceGroups/[^/]+"
@@ -22,9 +22,6 @@ _FORMS: dict[str, Literal["pipeline_endpoint", "published_pipeline"]] = {
     "pipelineendpointsubmit/id": "pipeline_endpoint",
     "pipelinesubmit": "published_pipeline",
 }
-_LOOPBACK = {"127.0.0.1", "localhost", "::1"}
-
-
 _WORKSPACE = re.compile(
     r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/Microsoft\.MachineLearningServices/workspaces/[^/]+",
     re.IGNORECASE,
@@ -76,8 +73,8 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         parts = _parts(url)
         found, host = _SCORING.fullmatch(parts.path), parts.hostname or ""
         labels = host.split(".", 2)
-        cloud = LOCAL if host in _LOOPBACK else CLOUDS.get(labels[2]) if len(labels) == 3 else None
-        if not found or cloud is None or (found["name"] is None) == (host in _LOOPBACK):
+        cloud = LOCAL if host in LOOPBACK else CLOUDS.get(labels[2]) if len(labels) == 3 else None
+        if not found or cloud is None or (found["name"] is None) == (host in LOOPBACK):
             raise ValueError(
                 "expected the scoring URI as the studio shows it: https://{endpoint}.{region}.inference.ml.azure.com/jobs"
             )
@@ -101,7 +98,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True):
         parts = _parts(url)
         own = f"{parts.scheme}://{parts.netloc}"
         if url.rstrip("/") != own or not (
-            parts.hostname in _LOOPBACK or own in {one.management for one in CLOUDS.values()}
+            parts.hostname in LOOPBACK or own in {one.management for one in CLOUDS.values()}
         ):
             known = ", ".join(one.management for one in CLOUDS.values())
             raise ValueError(f"expected the address of Azure Resource Manager: {known}")
@@ -153,5 +150,5 @@ def _refuse_no_workspace(workspace: str) -> None:
 
 def _refuse_plain_http(parts: SplitResult) -> None:
     """A bearer token goes there: plain HTTP only to the stand-in on this machine."""
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in LOOPBACK):
         raise ValueError("expected https")

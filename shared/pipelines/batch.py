@@ -9,6 +9,7 @@ azure-ai-ml, whose requests the conformance tests record (casing, lists of jobs)
 """
 
 import re
+import uuid
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
@@ -44,6 +45,7 @@ from shared.rules.decision import RetrainRequest
 LISTS_VERSION = {"api-version": "2020-09-01-dataplanepreview"}
 PAGES = 20  # of a list that are read at most: what is not in them is read by its name
 DEPLOYMENT = "azureml-model-deployment"
+REPEATABILITY = "repeatability_request-id"  # the SDK's spelling; what it does is not documented, so nothing rests on it
 DEPLOYMENT_PROPERTY = "azureml.deploymentname"  # the service's own; a rule may call a tag whatever it likes
 _IN_ID = re.compile(r"/deployments/(?P<name>[^/]+)/jobs/", re.IGNORECASE)
 READ_AS: dict[str, Callable[[str], Any]] = {
@@ -86,7 +88,7 @@ class BatchEndpoint:
         if reason := jobs.bad_name(request):
             return Refused(reason=reason)
         types = self._declared(target.version) if request.parameters or request.data_paths else {}
-        body = invocation(request, target.experiment, types)
+        body = invocation(request, target, types)
 
         def accepted(response: requests.Response) -> Answer | None:
             return self._accepted(response, request.key)
@@ -98,7 +100,7 @@ class BatchEndpoint:
             key=request.key,
             in_time=in_time,
             patient=patient,
-            headers={DEPLOYMENT: target.version},
+            headers={DEPLOYMENT: target.version, REPEATABILITY: str(uuid.uuid5(uuid.NAMESPACE_URL, request.key))},
         )
 
     def _accepted(self, response: requests.Response, key: str) -> Answer | None:
@@ -117,7 +119,7 @@ class BatchEndpoint:
 
     def preview(self, request: RetrainRequest, target: Target) -> Preview:
         """Return what `submit` would send; the deployment is a header."""
-        body = invocation(request, target.experiment, self._types.get(target.version, {}))
+        body = invocation(request, target, self._types.get(target.version, {}))
         return Preview(method="POST", url=self.address.scoring, body={**body, f"({DEPLOYMENT})": target.version})
 
     def run(self, run_id: str) -> Run:
@@ -203,7 +205,7 @@ class BatchEndpoint:
         return job.told(self.address, found["name"] if found else own.get(DEPLOYMENT_PROPERTY))
 
 
-def invocation(request: RetrainRequest, experiment: str, types: dict[str, str]) -> dict[str, Any]:
+def invocation(request: RetrainRequest, target: Target, types: dict[str, str]) -> dict[str, Any]:
     """Return the body of an invocation; `types` are those that the inputs are declared with, as far as known."""
     notes = jobs.notes(request)
     inputs: dict[str, Any] = {
@@ -218,7 +220,8 @@ def invocation(request: RetrainRequest, experiment: str, types: dict[str, str]) 
             "name": request.key,
             "description": jobs.described_as(request),
             "tags": {**request.tags, **notes},
-            "properties": {**notes, "experimentName": experiment},
+            "properties": {**notes, "experimentName": target.experiment},
+            **({"outputData": jobs.outputs(request, target, "UriFolder")} if target.outputs else {}),
         }
     }
 

@@ -106,9 +106,7 @@ class ComponentJob:
         return Preview(method="PUT", url=url, body=self._job(request, target))
 
     def _job(self, request: RetrainRequest, target: Target) -> dict[str, Any]:
-        component = f"{self.address.workspace}/{self._component(target.version)}"
-        compute = f"{self.address.workspace}/computes/{target.compute}" if target.compute else None
-        return {"properties": job(request, target.experiment, component, compute)}
+        return {"properties": job(request, target, f"{self.address.workspace}/{self._component(target.version)}")}
 
     def run(self, run_id: str) -> Run:
         """Read a job."""
@@ -167,9 +165,9 @@ class ComponentJob:
         return found.told(self.address, of or None)
 
 
-def job(request: RetrainRequest, experiment: str, component: str, compute: str | None) -> dict[str, Any]:
+def job(request: RetrainRequest, target: Target, component: str) -> dict[str, Any]:
     """Return the properties of a job; literals are texts here, whatever the component declares."""
-    notes = jobs.notes(request)
+    notes, compute = jobs.notes(request), f"{target.address.workspace}/computes/{target.compute}"
     inputs = {
         name: {"jobInputType": "uri_folder" if is_folder else "uri_file", "uri": uri}
         for name, (uri, is_folder) in jobs.data_inputs(request, {}).items()
@@ -178,13 +176,14 @@ def job(request: RetrainRequest, experiment: str, component: str, compute: str |
     return {
         "jobType": "Pipeline",
         "componentId": component,
-        "experimentName": experiment,
+        "experimentName": target.experiment,
         "displayName": request.key,
         "description": jobs.described_as(request),
         "tags": {**request.tags, **notes},
         "properties": notes,
         "inputs": inputs,
-        **({"settings": {"default_compute": compute}} if compute else {}),
+        **({"outputs": jobs.outputs(request, target, "uri_folder")} if target.outputs else {}),
+        **({"settings": {"default_compute": compute}} if target.compute else {}),
     }
 
 

@@ -17,6 +17,7 @@ from shared.errors import EndpointError, shown
 from shared.pipelines.address import Address
 from shared.pipelines.base import Input, Phase, ReadError, Registered, Run
 from shared.pipelines.calls import Caller
+from shared.pipelines.target import Target
 from shared.pipelines.wire import ATTEMPT, KEY, RULE
 from shared.rules.decision import DataPath, RetrainRequest
 
@@ -162,6 +163,11 @@ def data_inputs(request: RetrainRequest, types: dict[str, str]) -> dict[str, tup
         is_folder = types.get(path.parameter) == "uri_folder" or path.path.endswith("/")
         inputs[path.parameter] = (uri(path), is_folder)
     return inputs
+
+
+def outputs(request: RetrainRequest, target: Target, kind: str) -> dict[str, dict[str, str]]:
+    """Return where outputs are to be written, in the kind's word for a folder."""
+    return {name: {"jobOutputType": kind, "uri": uri.replace("{key}", request.key)} for name, uri in target.outputs}
 
 
 def uri(path: DataPath) -> str:

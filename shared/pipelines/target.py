@@ -21,6 +21,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     """The experiment that the run goes to."""
     audience: str = PUBLIC
     """Audience of the bearer token."""
+    outputs: tuple[tuple[str, str], ...] = ()
+    """Of the v2 kinds: outputs that have a place of their own, each with its URI; `{key}` in it is the request's."""
     compute: str = ""
     """Of a component job: the compute that its steps run on, where they name none."""
 

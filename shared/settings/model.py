@@ -3,15 +3,17 @@
 Never reads anything: `read` fills them in.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Annotated, ClassVar, Literal, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
 
 from shared.errors import NotFoundError
 from shared.pipelines.address import Address
-from shared.pipelines.clouds import cloud_of
+from shared.pipelines.clouds import cloud_at, cloud_of
 from shared.pipelines.target import PUBLIC, Target
 from shared.rules.durations import duration
 from shared.rules.rule import Duration, Rule
@@ -52,8 +54,8 @@ class _Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """What happens to a submission whose outcome cannot be learned (docs/reliability.md)."""
     give_up_after: Duration = "7d"
     """How long what the endpoint does not take is sent again; then it is refused."""
-    audience: Annotated[str, Meta(min_length=1, description="the audience of a token, such as " + PUBLIC)] = PUBLIC
-    """Audience of the bearer token; other clouds have others."""
+    audience: str = ""
+    """Audience of the bearer token; left out, that of the address's cloud."""
 
     pin_key: ClassVar[str]
     """Which key says what is pinned."""
@@ -67,6 +69,10 @@ class _Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         """Return what retrain.toml says to pin a version."""
         return f'{self.pin_key} = "{version}"'
 
+    def written(self) -> "Mapping[str, Output]":
+        """Return the outputs that are written to a place of their own."""
+        return {}
+
     @property
     def gives_up(self) -> timedelta:
         """`give_up_after` as a length of time."""
@@ -76,7 +82,8 @@ class _Published(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     def target(self) -> Target:
         """Where submissions go."""
         address = Address.parse(self.url)
-        return Target(address=address, version=self.pin, experiment=self.experiment, audience=self.audience)
+        audience = self.audience or cloud_at(urlsplit(self.url).hostname or "").audience
+        return Target(address=address, version=self.pin, experiment=self.experiment, audience=audience)
 
 
 class PipelineEndpoint(_Published, frozen=True, kw_only=True, tag_field="kind", tag="pipeline_endpoint"):
@@ -104,12 +111,54 @@ class PublishedPipeline(_Published, frozen=True, kw_only=True, tag_field="kind",
     pin_key: ClassVar[str] = "url"
 
 
-class BatchEndpoint(_Published, frozen=True, kw_only=True, tag_field="kind", tag="batch_endpoint"):
+class Output(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where an output of a component is written: a folder on a datastore of the workspace."""
+
+    datastore: Annotated[
+        str,
+        Meta(pattern=r"^[A-Za-z0-9_]{1,100}$", description="the name a datastore is registered under"),
+    ]
+    path: Annotated[
+        str,
+        Meta(
+            pattern=r"^(?!/)(?!.*//)(?!(.*/)?\.{1,2}(/|$))[^\\\x00-\x1f]{1,900}$",
+            description="a folder below the container's root; {key} in it is the key of the request",
+        ),
+    ]
+
+    @property
+    def folder(self) -> str:
+        """The folder as one run may have it."""
+        return self.path.replace("{key}", "20260101T000000Z-0")
+
+    @property
+    def uri(self) -> str:
+        """The folder as v2 writes it."""
+        return f"azureml://datastores/{self.datastore}/paths/{self.path}"
+
+
+class _Component(_Published, frozen=True, kw_only=True):
+    """What the kinds that run a pipeline component have in common."""
+
+    workspace: Annotated[str, Meta(description="the workspace's id, from /subscriptions/")]
+    outputs: dict[str, Output] = {}
+    """Outputs of the component with a place of their own; the others go where the workspace puts them."""
+
+    def written(self) -> Mapping[str, Output]:
+        """Return the outputs that are written to a place of their own."""
+        return self.outputs
+
+    @property
+    def uris(self) -> tuple[tuple[str, str], ...]:
+        """The outputs as a target has them."""
+        return tuple((name, output.uri) for name, output in self.outputs.items())
+
+
+class BatchEndpoint(_Component, frozen=True, kw_only=True, tag_field="kind", tag="batch_endpoint"):
     """A batch endpoint at a pinned deployment, which is a pipeline component's."""
 
     pin_key: ClassVar[str] = "deployment"
     url: Annotated[str, Meta(description="the scoring URI, as the studio shows it")]
-    workspace: Annotated[str, Meta(description="the workspace's id, from /subscriptions/")]
     deployment: Annotated[
         str,
         Meta(
@@ -131,15 +180,16 @@ class BatchEndpoint(_Published, frozen=True, kw_only=True, tag_field="kind", tag
         """Where submissions go."""
         address = Address.of_batch(self.url, self.workspace)
         audience = self.audience or cloud_of(address.management).machine_learning
-        return Target(address=address, version=self.pin, experiment=self.experiment, audience=audience)
+        return Target(
+            address=address, version=self.pin, experiment=self.experiment, audience=audience, outputs=self.uris
+        )
 
 
-class ComponentJob(_Published, frozen=True, kw_only=True, tag_field="kind", tag="component_job"):
+class ComponentJob(_Component, frozen=True, kw_only=True, tag_field="kind", tag="component_job"):
     """A pinned pipeline component, started as a job under a name of our own through Azure Resource Manager."""
 
     pin_key: ClassVar[str] = "component"
     url: Annotated[str, Meta(description="Resource Manager's address")] = PUBLIC
-    workspace: Annotated[str, Meta(description="the workspace's id, from /subscriptions/")]
     component: Annotated[
         str,
         Meta(
@@ -168,7 +218,12 @@ class ComponentJob(_Published, frozen=True, kw_only=True, tag_field="kind", tag=
         address = Address.of_component(self.url, self.workspace, self.component.split(":")[1])
         audience = self.audience or cloud_of(address.management).audience
         return Target(
-            address=address, version=self.pin, experiment=self.experiment, audience=audience, compute=self.compute
+            address=address,
+            version=self.pin,
+            experiment=self.experiment,
+            audience=audience,
+            outputs=self.uris,
+            compute=self.compute,
         )
 
 
@@ -262,6 +317,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Return which container a datastore is, whatever name it is registered under."""
         store = self.datastores[datastore]
         return f"{store.connection}/{store.container}"
+
+    def same_place(self, one: str, other: str) -> bool:
+        """Tell whether two datastores are one container, as far as this file tells: it need not have them all."""
+        known = {one, other} <= self.datastores.keys()
+        return one == other or (known and self.place(one) == self.place(other))
 
     def datastores_on(self, connection: str, container: str) -> list[str]:
         """Return the names that a container is registered under."""

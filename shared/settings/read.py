@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from types import UnionType
@@ -22,6 +22,7 @@ from shared.pipelines.address import Address
 from shared.pipelines.target import PUBLIC
 from shared.rules.check import faults as rule_faults
 from shared.rules.fill import text_fault
+from shared.rules.loops import starts_again
 from shared.rules.rule import DataPathParameter, Rule
 from shared.settings.app_settings import app_settings
 from shared.settings.model import (
@@ -29,6 +30,7 @@ from shared.settings.model import (
     KINDS,
     Datastore,
     LedgerTable,
+    Output,
     Pipeline,
     Settings,
 )
@@ -81,18 +83,42 @@ def load(file: Path | None = None, environ: Mapping[str, str] = os.environ) -> S
         ledger=ledger or LedgerTable(),
         **app_settings(environ, reader.app_setting_fault),
     )
+    for where, text in _output_faults(settings):
+        reader.fault(where, text)
     if reader.faults:
         raise ConfigurationError(reader.faults)
     return settings
+
+
+def _output_faults(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield what is wrong with outputs: with a name, or with a place that a rule watches, a loop without end."""
+    for name, pipeline in settings.pipelines.items():
+        for output, told in pipeline.written().items():
+            where = f"pipelines.{name}.outputs.{output}"
+            if not _OUTPUT.fullmatch(output):
+                yield where, f"is no name of an output; expected {_FORMS[_OUTPUT]}"
+            for rule in settings.rules:
+                if settings.same_place(told.datastore, rule.datastore) and (blob := starts_again(rule, told.folder)):
+                    yield where, loop(told, rule, blob)
+
+
+def loop(output: Output, rule: Rule, blob: str) -> str:
+    """Return what is wrong with an output that a rule watches, and what to do."""
+    return (
+        f"{output.path!r} lies in what rule {rule.name!r} watches: {blob!r} would start a run, which writes there "
+        "again, without end; write elsewhere, or add what is written to the rule's `ignore`"
+    )
 
 
 # A rule's name is a partition of the ledger and part of a filter; a datastore's name becomes a function's name.
 _NOWHERE = (sys.maxsize, 0)
 _PARSED_TO = re.compile(r" \(at line (\d+), column (\d+)\)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_OUTPUT = re.compile(r"[A-Za-z0-9_]{1,255}")
 _DATASTORE = re.compile(r"[A-Za-z0-9_]{1,100}")
 _FORMS = {
     _NAME: "1 to 100 letters, digits, dots, dashes and underscores, the first a letter or digit",
+    _OUTPUT: "letters, digits and underscores",
     _DATASTORE: "1 to 100 letters, digits and underscores",
 }
 # %NAME%, but not within the braces of a rule's captures and fields, where `%Y%m%d` is the form of a date.
