@@ -31,7 +31,7 @@ def python_of(requirements: Path, pythons: Iterable[str] = (sys.executable,)) ->
     shutil.rmtree(folder, ignore_errors=True)
     base = next((path for one in pythons if (path := shutil.which(one)) and _runs(path)), None)
     if base is None:
-        raise UnavailableError(f"{name} needs one of {', '.join(pythons)}; none is on PATH")
+        raise UnavailableError(f"{name} needs one of {', '.join(pythons)}, and none is on PATH: install one of them")
     uv = shutil.which("uv", path=str(ROOT / ".retrain" / "uv" / "bin")) or shutil.which("uv")
     if uv:
         steps = [[uv, "venv", "--python", base, str(folder)]]

@@ -27,19 +27,21 @@ def targets(url: str, case: dict[str, Any]) -> dict[str, Target]:
     endpoint = Address.parse(f"{runs}/PipelineEndpointSubmit/Id/{case['endpoint']}")
     published = Address.parse(f"{runs}/PipelineSubmit/{case['pipeline']}")
     batch = Address.of_batch(f"{url}/batch/{case['batch']}/jobs", case["workspace"])
+    component = Address.of_component(url, case["workspace"], case["component"])
     return {
         "pipeline_endpoint": Target(address=endpoint, version=case["version"], experiment=experiment),
         "published_pipeline": Target(address=published, version=case["pipeline"], experiment=experiment),
         "batch_endpoint": Target(
             address=batch, version=case["deployment"], experiment=experiment, audience="https://ml.azure.com"
         ),
+        "component_job": Target(address=component, version=case["version"], experiment=experiment),
     }
 
 
-def request_of(case: dict[str, Any]) -> RetrainRequest:
+def request_of(case: dict[str, Any], kind: str) -> RetrainRequest:
     """Return the request that makes the case's submission."""
     return RetrainRequest(
-        key=case["key"],
+        key=case["component_key" if kind == "component_job" else "key"],
         rule=case["rule"],
         pipeline="income",
         data_path=DataPath(datastore=case["datastore"], path=case["path"], parameter=case["parameter"]),
@@ -61,7 +63,7 @@ def main(url: str, case_file: str, sent_file: str) -> None:
     endpoints, runs = Endpoints(Limits.within(timedelta(minutes=10))), dict[str, str]()
     try:
         for kind, target in targets(url, case).items():
-            answer = endpoints.at(target).submit(request_of(case), target)
+            answer = endpoints.at(target).submit(request_of(case, kind), target)
             if not isinstance(answer, Submitted):
                 raise SystemExit(f"{kind}: {answer}")
             runs[kind] = answer.run_id

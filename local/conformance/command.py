@@ -53,7 +53,7 @@ PIPELINES = Sdk(
     V1,
     ("pipeline_endpoint", "pipeline_endpoint, REST client", "published_pipeline"),
 )
-BATCH = Sdk("azure-ai-ml", HERE / "v2", (sys.executable,), V2, ("batch_endpoint",))
+BATCH = Sdk("azure-ai-ml", HERE / "v2", (sys.executable,), V2, ("batch_endpoint", "component_job"))
 
 
 class Check(NamedTuple):
@@ -118,7 +118,9 @@ def run(logs: Path, console: Console) -> Outcome:
         try:
             ready.append((sdk, python_of(sdk.folder / "requirements.txt", sdk.pythons)))
         except UnavailableError as error:
-            outcome.checks.append(Check(sdk.name, ok=False, told=f"skipped: {error}", skipped=True))
+            outcome.checks.append(Check(sdk.name, ok=False, told=str(error), skipped=True))
+    if not ready:
+        return outcome
     console.print("starting on free ports: storage emulator, workspace stand-in, the same over TLS")
     with contextlib.ExitStack() as stack:
         storage = azurite.start(logs / "azurite.log")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from local.conformance.case import CASE
-from local.workspace.seed import BATCH_ENDPOINT, INPUT, PIPELINE_IDS
+from local.workspace.seed import BATCH_ENDPOINT, COMPONENT, INPUT, PIPELINE_IDS
 
 Facts = dict[str, dict[str, Any]]
 """What is to be seen, or was: by check, by fact."""
@@ -85,6 +85,11 @@ V2: Facts = {
     },
     "jobs list": {"of the endpoint": True, "of the workspace": True},
     "job cancel": {"canceled": "Canceled"},
+    "component get, job of it under a name": {
+        "component": [COMPONENT, "1", "pipeline"],
+        "name is honoured": True,
+        "a second one of that name": 409,
+    },
     "refusals": {
         "no such deployment": "ValidationException",
         "no inputs": 400,

@@ -47,21 +47,10 @@ API = """
 """
 VOCABULARY = {word.lower() for word in f"{API} {OWN} {NOWHERE}".split()}
 # Maps whose keys somebody has chosen; `properties` is one where it is inside `properties`, or of a run in run history.
-CHOSEN = {
-    *(
-        "tags",
-        "inputs",
-        "inputData",
-        "outputs",
-        "outputData",
-        "Properties",
-        "metrics",
-        "parameters",
-        "services",
-        "jobs",
-    ),
-    *("ParameterAssignments", "DataPathAssignments", "DataSetDefinitionValueAssignments"),
-}
+CHOSEN = set(
+    "tags inputs inputData outputs outputData Properties metrics parameters services jobs "
+    "ParameterAssignments DataPathAssignments DataSetDefinitionValueAssignments".split()
+)
 WORD = re.compile(r"[\w-]+")
 PLAIN = re.compile(r"\d{1,5}", re.ASCII)
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)?", re.ASCII)
@@ -116,17 +105,14 @@ class Words:
         return "".join(self.text(piece) if QUOTED.fullmatch(piece) else self._spoken(piece) for piece in pieces)
 
     def _spoken(self, text: str) -> str:
-        """Return words of a sentence: of those that nobody knows, ids, long numbers and paths are replaced."""
+        """Return words of a sentence: those that occur elsewhere are replaced, what has digits, and paths."""
 
         def said(found: re.Match[str]) -> str:
             word = found[0]
-            is_id = (
-                GUID.fullmatch(word)
-                or KEY.fullmatch(word)
-                or re.search(r"\d", word)
-                or "/" in found.string[max(found.start() - 1, 0) : found.end() + 1]
-            )
-            return self.word(word) if is_id else self._given.get(word.lower(), word)
+            beside = found.string[max(found.start() - 1, 0) : found.end() + 1]
+            if re.search(r"\d", word) or "/" in beside:
+                return self.word(word)
+            return self._given.get(word.lower(), word)
 
         return WORD.sub(said, text)
 

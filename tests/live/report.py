@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 READS, SUBMITS = "LIVE_AZUREML_ENDPOINT_URL, LIVE_AZUREML_VERSION", "LIVE_AZUREML_SUBMIT=1"
 BATCH = "LIVE_AZUREML_BATCH_URL, LIVE_AZUREML_WORKSPACE, LIVE_AZUREML_DEPLOYMENT"
-V1_SUBMITS, BATCH_SUBMITS = f"{SUBMITS}, {READS}", f"{SUBMITS}, {BATCH}"
+DATA = "LIVE_AZUREML_DATASTORE, LIVE_AZUREML_PATH"
+V1_SUBMITS, BATCH_SUBMITS = f"{SUBMITS}, {READS}, {DATA}", f"{SUBMITS}, {BATCH}, {DATA}"
 
 
 class Question(NamedTuple):
@@ -70,7 +71,7 @@ QUESTIONS = {
     ),
     12: Question(
         "What does a second PUT of a job's name come to?",
-        {"the same content twice": f"{SUBMITS}, LIVE_AZUREML_COMPONENT"},
+        {"the same content twice": f"{SUBMITS}, LIVE_AZUREML_COMPONENT, {DATA}"},
     ),
 }
 

@@ -14,8 +14,10 @@ import requests
 
 from shared.identity import Tokens
 from shared.pipelines import wire
+from shared.pipelines.address import Address
 from shared.pipelines.base import Endpoint, Input, Limits, ReadError, Submitted
 from shared.pipelines.batch import BatchEndpoint
+from shared.pipelines.component import ComponentJob
 from shared.pipelines.jobs import API_VERSION
 from shared.pipelines.published import PublishedEndpoint
 from shared.pipelines.target import Target
@@ -26,6 +28,7 @@ from tests.live.recording import Recording
 from tests.live.report import Report
 from tests.samples import arrival
 
+AnyEndpoint = PublishedEndpoint | BatchEndpoint | ComponentJob
 RULE = "live-check"
 LOOKS = 40  # at most, for what may take a while: two minutes, at a real workspace
 LIMITS = Limits.within(timedelta(minutes=10))
@@ -76,6 +79,21 @@ class Live:
         assert address is not None
         return BatchEndpoint(address, self.token(self.ml), self.token(self.arm), self.session, LIMITS)
 
+    @property
+    def component(self) -> ComponentJob:
+        """The app's client of the component."""
+        management, _, workspace = self.place.arm.partition("/subscriptions/")
+        address = Address.of_component(
+            management, f"/subscriptions/{workspace}", self.place.component.partition(":")[0]
+        )
+        return ComponentJob(address, self.token(self.arm), self.session, LIMITS)
+
+    def pin(self, endpoint: Endpoint) -> str:
+        """Return what the place has pinned: a version, or a deployment."""
+        if isinstance(endpoint, ComponentJob):
+            return self.place.component.partition(":")[2]
+        return self.place.version if isinstance(endpoint, PublishedEndpoint) else self.place.deployment
+
     def ask(
         self, method: str, url: str, audience: str, body: Any = None, headers: dict[str, str] | None = None
     ) -> requests.Response:
@@ -93,8 +111,7 @@ class Live:
 
         Skips the test where there is no such parameter, or one whose value nobody can know.
         """
-        pin = self.place.version if isinstance(endpoint, PublishedEndpoint) else self.place.deployment
-        inputs = endpoint.described(pin).inputs
+        inputs = endpoint.described(self.pin(endpoint)).inputs
         data = next((one for one in inputs if one.assignment != "string"), None)
         if data is None:
             pytest.skip("not asked: what is pinned has no parameter that takes a path")
@@ -115,19 +132,14 @@ class Live:
             arrival=arrival(path, datastore=self.place.datastore, is_folder=folder, source=Source.WEBHOOK),
         )
 
-    def target(self, endpoint: Endpoint) -> Target:
-        """Return where a submission goes."""
-        if isinstance(endpoint, PublishedEndpoint):
-            return Target(address=endpoint.address, version=self.place.version, experiment=self.place.experiment)
-        assert isinstance(endpoint, BatchEndpoint)
-        return Target(address=endpoint.address, version=self.place.deployment, experiment=self.place.experiment)
+    def target(self, endpoint: AnyEndpoint, version: str = "") -> Target:
+        """Return where a submission goes: to what is pinned, or to another version."""
+        pinned = version or self.pin(endpoint)
+        return Target(address=endpoint.address, version=pinned, experiment=self.place.experiment)
 
-    def submit(self, endpoint: Endpoint, request: RetrainRequest, version: str = "") -> tuple[str, str]:
+    def submit(self, endpoint: AnyEndpoint, request: RetrainRequest, version: str = "") -> tuple[str, str]:
         """Submit once; return how it is answered, in words, and the run's id, if there is one. The run is to end."""
-        target = self.target(endpoint)
-        if version:
-            target = Target(address=target.address, version=version, experiment=target.experiment)
-        answer = endpoint.submit(request, target, patient=False)
+        answer = endpoint.submit(request, self.target(endpoint, version), patient=False)
         if isinstance(answer, Submitted):
             return "accepted", answer.run_id
         return f"{type(answer).__name__}: {answer.reason}", ""

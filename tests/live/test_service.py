@@ -5,7 +5,6 @@ order matters: a recording is replayed in it.
 """
 
 from collections import Counter
-from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -192,31 +191,18 @@ def test_same_repeatability_request_id_twice(live: Live) -> None:
 
 
 def test_second_put_of_a_jobs_name(live: Live) -> None:
-    """Whether it is refused, and tells that the first is there."""
-    live.need("submit", "component")
-    name, _, version = live.place.component.partition(":")
-    component = f"components/{name}/versions/{version}"
-    declared = live.resource("GET", component)
-    assert declared.ok, told(declared)
-    inputs: dict[str, Any] = {}
-    for one, said in (declared.json()["properties"]["componentSpec"].get("inputs") or {}).items():
-        if str(said.get("type")).startswith("uri_"):
-            live.need("datastore", "path")
-            kind = "uri_folder" if said["type"] == "uri_folder" else "uri_file"
-            uri = f"azureml://datastores/{live.place.datastore}/paths/{live.place.path}"
-            inputs[one] = {"jobInputType": kind, "uri": uri}
-    job = {
-        "jobType": "Pipeline",
-        "componentId": f"{live.place.arm[live.place.arm.index('/subscriptions/') :]}/{component}",
-        "experimentName": live.place.experiment,
-        "inputs": inputs,
-    }
-    key = live.key()
+    """The job is of the pinned component; whether a second one is refused, and tells that the first is there."""
+    live.need("submit", "component", "datastore", "path")
+    endpoint = live.component
+    request = live.request(endpoint)
+    preview = endpoint.preview(request, live.target(endpoint))
+    answer, name = live.submit(endpoint, request)
+    assert name == request.key, answer
     try:
-        first, second = (live.resource("PUT", f"jobs/{key}", {"properties": job}) for _ in range(2))
+        assert endpoint.run(name).pipeline_id in (None, endpoint.pinned(live.pin(endpoint)))
+        second = live.ask(preview.method, preview.url, live.arm, preview.body)
     finally:
-        live.resource("POST", f"jobs/{key}/cancel")
-    assert first.ok, told(first)
+        live.end(endpoint, name)
     live.report.tell(12, "the same content twice", told(second))
 
 

@@ -20,6 +20,7 @@ warnings.simplefilter("ignore")
 logging.disable(logging.CRITICAL)
 
 from azure.ai.ml import Input, MLClient  # noqa: E402
+from azure.ai.ml.entities import PipelineJob  # noqa: E402
 from azure.ai.ml.exceptions import ValidationException  # noqa: E402
 from azure.core.exceptions import HttpResponseError  # noqa: E402
 from azure.identity import ManagedIdentityCredential  # noqa: E402
@@ -94,6 +95,26 @@ def main(url, case_file, result_file):
     }
     ml.jobs.begin_cancel(default.name).result()
     facts["job cancel"] = {"canceled": ml.jobs.get(default.name).status}
+    component = ml.components.get(case["component"], case["version"])
+    job = PipelineJob(
+        component=component,
+        inputs={case["parameter"]: Input(type="uri_file", path=uri), **case["parameters"]},
+        name=case["component_key"],
+        display_name=case["component_key"],
+        description=case["description"],
+        tags=case["component_notes"],
+        properties=case["component_notes"],
+        experiment_name=case["experiment"],
+    )
+    started = ml.jobs.create_or_update(job)
+    runs["component_job"] = started.name
+    again = refused(lambda: ml.jobs.create_or_update(job))
+    ml.jobs.begin_cancel(started.name).result()
+    facts["component get, job of it under a name"] = {
+        "component": [component.name, component.version, component.type],
+        "name is honoured": started.name == case["component_key"],
+        "a second one of that name": again,
+    }
     facts["refusals"] = {
         "no such deployment": refused(lambda: ml.batch_endpoints.invoke(name, deployment_name="x", inputs=inputs)),
         "no inputs": refused(lambda: ml.batch_endpoints.invoke(name, deployment_name=pinned, inputs={})),
