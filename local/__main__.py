@@ -1,4 +1,4 @@
-"""The development commands of `./retrain`: `python -m local start`, `demo`, `chaos`, `matrix`, `lint`.
+"""The development commands of `./retrain`: `python -m local start`, `demo`, `conformance` and the others.
 
 Reads arguments only; each command is one function of a module beside this one, imported when it is asked for.
 """
@@ -154,6 +154,18 @@ def fuzz(count: int, seed: int, as_json: bool) -> None:
     from local import fuzz
 
     sys.exit(fuzz.fuzz(count=count, seed=seed, as_json=as_json))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and progress on stderr.")
+def conformance(as_json: bool) -> None:
+    """Let Microsoft's own SDKs work with the stand-in, and compare our submissions with theirs, field by field.
+
+    Exit code 0 only when the SDKs see what they see in Azure, and each difference is explained.
+    """
+    from local.conformance import command
+
+    sys.exit(command.conformance(as_json=as_json))
 
 
 @main.command()

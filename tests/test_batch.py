@@ -98,7 +98,7 @@ def test_clouds_have_all_of_it() -> None:
 
 
 def test_body_of_an_invocation() -> None:
-    """As the SDK sends it (tests/test_batch_referee.py), with our key in every place that might keep it."""
+    """As the SDK sends it (./retrain conformance), with our key in every place that might keep it."""
     request = msgspec.structs.replace(
         retrain_request(path="income/us/ü 1.csv"),
         parameters={"seed": "7", "test_fraction": "0.3", "on": "True", "country": "us", "odd": "x"},

@@ -13,7 +13,7 @@ Map, in reading order:
     pages.py        the studio-like page                            sample_data.py  synthetic census data
     app.py          puts the routes together                        server.py, __main__.py  serve them on loopback
 
-Written from what is known of the service's wire format and refereed by Microsoft's own SDK (tests/referee). It
+Written from what is known of the service's wire format and refereed by Microsoft's own SDKs (local/conformance). It
 shares no code with the application, so that a misreading cannot hide by being made twice. README.md lists what is
 supported, and what differs from Azure.
 """

@@ -203,6 +203,7 @@ def _batch_endpoint(workspace: Workspace, endpoint: BatchEndpoint) -> dict[str, 
 def _summary(run: Run) -> dict[str, Any]:
     return {
         "run_id": run.id,
+        "method": run.received.method,
         "url": run.received.url,
         "headers": run.received.headers,
         "body": run.received.body,

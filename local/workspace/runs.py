@@ -41,8 +41,10 @@ class Received:
     """A submission as it arrived, for those who check what was sent; the token is left out."""
 
     url: str
+    """Path and query, percent-encoded as they came."""
     headers: dict[str, str]
     body: Any
+    method: str = "POST"
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,8 @@ async def _submit(
 def received_as(request: Request, body: Any) -> Received:
     """Return a submission as it arrived, without the tokens."""
     url = request.scope["raw_path"].decode() + (f"?{request.url.query}" if request.url.query else "")
-    return Received(url, {name: value for name, value in request.headers.items() if name not in TOKENS}, body)
+    headers = {name: value for name, value in request.headers.items() if name not in TOKENS}
+    return Received(url, headers, body, request.method)
 
 
 def read(

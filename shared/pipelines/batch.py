@@ -5,7 +5,7 @@ them the service keeps is not documented. Jobs are read through Azure Resource M
 that is not to be had. Never invokes the default deployment, and never sends again what may have been accepted.
 
 Sources: how-to-access-data-batch-endpoints-jobs (body, header), how-to-use-event-grid-batch (scoring URI), and
-azure-ai-ml, whose requests the conformance tests record (casing, lists of jobs).
+azure-ai-ml, whose requests ./retrain conformance records (casing, lists of jobs).
 """
 
 import re
