@@ -3,9 +3,10 @@ param name string
 param planName string
 param location string
 param tags object
-param identityName string
+param identityId string
+param clientId string
 param storageName string
-param insightsName string
+param connectionString string
 param trainingAccountName string
 param trainingContainer string
 param endpointUrl string
@@ -16,20 +17,7 @@ param instanceMemory int
 param maximumInstances int
 param subnetId string
 
-resource identity 'Microsoft.ManagedIdentity/userAssignedIdentities@2024-11-30' existing = {
-  name: identityName
-}
-
-resource storage 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
-  name: storageName
-}
-
-resource insights 'Microsoft.Insights/components@2020-02-02' existing = {
-  name: insightsName
-}
-
 var suffix = environment().suffixes.storage
-var clientId = identity.properties.clientId
 var settings = {
   // The host's own storage, which holds the ledger.
   AzureWebJobsStorage__blobServiceUri: 'https://${storageName}.blob.${suffix}'
@@ -49,7 +37,7 @@ var settings = {
   // How events come.
   RETRAIN_EVENTS: events
   // Where the log goes.
-  APPLICATIONINSIGHTS_CONNECTION_STRING: insights.properties.ConnectionString
+  APPLICATIONINSIGHTS_CONNECTION_STRING: connectionString
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${clientId};Authorization=AAD'
 }
 
@@ -80,12 +68,13 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
   identity: {
     type: 'UserAssigned'
     userAssignedIdentities: {
-      '${identity.id}': {}
+      '${identityId}': {}
     }
   }
   properties: {
     serverFarmId: plan.id
     httpsOnly: true
+    keyVaultReferenceIdentity: identityId // settings of extraSettings may point into a Key Vault
     publicNetworkAccess: 'Enabled'
     virtualNetworkSubnetId: empty(subnetId) ? null : subnetId
     functionAppConfig: {
@@ -99,7 +88,7 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
           value: 'https://${storageName}.blob.${suffix}/app-package'
           authentication: {
             type: 'UserAssignedIdentity'
-            userAssignedIdentityResourceId: identity.id
+            userAssignedIdentityResourceId: identityId
           }
         }
       }

@@ -220,9 +220,10 @@ module app 'app.bicep' = {
     planName: 'plan-${token}'
     location: location
     tags: tags
-    identityName: identity.outputs.name
+    identityId: identity.outputs.id
+    clientId: identity.outputs.clientId
     storageName: storage.outputs.name
-    insightsName: monitoring.outputs.insightsName
+    connectionString: monitoring.outputs.connectionString
     trainingAccountName: account[8]
     trainingContainer: datastores[0].container
     endpointUrl: endpointUrl

@@ -46,3 +46,4 @@ resource maySend 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
 }
 
 output insightsName string = insights.name
+output connectionString string = insights.properties.ConnectionString
