@@ -1,6 +1,7 @@
 # After the code is deployed: has the host found its functions, and do the events reach them? May be run again at any
 # time (azd hooks run postdeploy): what is there already is only looked at, or set to the same values.
 $ErrorActionPreference = 'Stop'
+$PSNativeCommandUseErrorActionPreference = $false # az that fails is looked at here
 Set-Location (Split-Path -Parent $PSScriptRoot)
 $app = '--resource-group', $env:AZURE_RESOURCE_GROUP, '--name', $env:FUNCTION_APP_NAME, '--subscription', $env:AZURE_SUBSCRIPTION_ID
 
@@ -8,7 +9,7 @@ $app = '--resource-group', $env:AZURE_RESOURCE_GROUP, '--name', $env:FUNCTION_AP
 function Retry($step, $failure) {
     foreach ($attempt in 1..15) {
         if (& $step) { return }
-        Start-Sleep -Seconds 20
+        Start-Sleep -Seconds ($env:HOOK_PAUSE ?? 20)
     }
     [Console]::Error.WriteLine($failure)
     exit 1
@@ -34,13 +35,13 @@ function KeyIsThere {
 function EventsAreLed {
     $parameters = New-TemporaryFile
     @{ blobsKey = @{ value = $script:key }; datastores = @{ value = @($env:EVENT_DATASTORES | ConvertFrom-Json) } } |
-        ConvertTo-Json -Depth 5 | Set-Content $parameters
+        ConvertTo-Json -Depth 5 | Set-Content $parameters.FullName
     $states = az deployment group create --name subscriptions --template-file subscriptions.bicep `
         --subscription $env:EVENT_TOPIC_SUBSCRIPTION --resource-group $env:EVENT_TOPIC_GROUP `
-        --parameters "@$parameters" --parameters eventDelivery=blobTrigger topicName=$env:EVENT_TOPIC_NAME `
+        --parameters "@$($parameters.FullName)" --parameters eventDelivery=blobTrigger topicName=$env:EVENT_TOPIC_NAME `
         token=$env:EVENT_TOKEN storageId=$env:STORAGE_ACCOUNT_ID appHost=$env:FUNCTION_APP_HOST `
         --query properties.outputs.states.value --output tsv
-    Remove-Item $parameters
+    Remove-Item $parameters.FullName
     if (-not $states -or ($states -ne 'Succeeded')) { Write-Host "subscriptions: $states"; return $false }
     return $true
 }

@@ -9,7 +9,7 @@ app="--resource-group $AZURE_RESOURCE_GROUP --name $FUNCTION_APP_NAME --subscrip
 retry() {
     for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
         "$1" && return
-        sleep 20
+        sleep "${HOOK_PAUSE:-20}"
     done
     echo "$2" >&2
     exit 1

@@ -1,6 +1,7 @@
 # Before anything is made: is what the app is to use there, and can it be used? Changes nothing in Azure; notes the
 # training account's system topic, where it has one, so that it is used and not made a second time.
 $ErrorActionPreference = 'Stop'
+$PSNativeCommandUseErrorActionPreference = $false # az that fails is looked at here
 
 function Fail($text) {
     [Console]::Error.WriteLine($text)
@@ -25,14 +26,15 @@ of no uploads. Upgrade it: az storage account update --ids $accountId --upgrade-
 }
 Write-Host "training account: $(Split-Path -Leaf $accountId), $kind"
 
-$topics = az eventgrid system-topic list --subscription $accountId.Split('/')[2] --output json | ConvertFrom-Json
+$subscription = $accountId.Split('/')[2]
+$topics = az eventgrid system-topic list --subscription $subscription --query '[].[source, id, identity.type]' --output tsv
 if ($LASTEXITCODE) { Fail 'The system topics of the training account cannot be listed.' }
-$topic = $topics | Where-Object { $_.source -eq $accountId } # -eq takes no notice of case, as resource ids want it
-if (-not $topic) { Write-Host 'system topic: none yet' }
-elseif ($topic.identity.type -notmatch 'SystemAssigned') {
+$source, $id, $identity = "$($topics | Where-Object { $_.Split("`t")[0] -eq $accountId })".Split("`t") # whatever its case
+if (-not $id) { Write-Host 'system topic: none yet' }
+elseif ($identity -match 'SystemAssigned') { Write-Host "system topic: $id is used" }
+else {
     Fail "The account's system topic has no identity to deliver with. Give it one:
-az eventgrid system-topic update --ids $($topic.id) --mi-system-assigned"
+az eventgrid system-topic update --ids $id --mi-system-assigned"
 }
-else { Write-Host "system topic: $($topic.id) is used" }
-azd env set TRAINING_TOPIC_ID "$($topic.id)"
+azd env set TRAINING_TOPIC_ID "$id"
 exit $LASTEXITCODE

@@ -10,8 +10,8 @@ fail() {
 
 az account show --output none || fail "The Azure CLI has to be signed in, too: az login"
 
-region=$(az resource show --ids "$WORKSPACE_ID" --query location --output tsv) ||
-    fail "WORKSPACE_ID is no workspace that you can read: $WORKSPACE_ID"
+region=$(az resource show --ids "${WORKSPACE_ID:-}" --query location --output tsv) ||
+    fail "WORKSPACE_ID is no workspace that you can read: ${WORKSPACE_ID:-(not set)}"
 echo "workspace: $(basename "$WORKSPACE_ID") in $region (the app may be in another region or subscription)"
 
 [ -n "${TRAINING_ACCOUNT_ID:-}" ] || exit 0 # a new one is made, and its topic with it
