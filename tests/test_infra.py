@@ -207,6 +207,12 @@ def test_python_is_the_one_that_is_tested() -> None:
     assert f"python:{version}" in (ROOT / ".devcontainer" / "devcontainer.json").read_text()
 
 
+def test_azd_is_one_that_deletes_only_what_it_has_made() -> None:
+    """Its `down` took the resource groups of workspace and training account for its own before 1.24.1."""
+    [oldest] = re.findall(r'(?m)^  azd: ">= ([\d.]+)"', (ROOT / "azure.yaml").read_text())
+    assert tuple(map(int, oldest.split("."))) >= (1, 24, 1)
+
+
 # Parameters are the same on their way from azd into Bicep
 
 
