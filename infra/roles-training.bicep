@@ -1,0 +1,44 @@
+// What the app's identity may do with training data: its containers alone, and the account's queues, where the blob
+// trigger keeps what it is at and what it has given up on.
+param accountName string
+param datastores array
+param principalId string
+
+var blobDataOwner = 'b7e6dc6d-f1e8-4753-8033-0f276bb0955b' // what the blob trigger asks for; the app itself only reads
+var queueDataContributor = '974c5e8b-45b9-4653-ba55-5f855dd0fb88'
+
+resource account 'Microsoft.Storage/storageAccounts@2025-06-01' existing = {
+  name: accountName
+}
+
+resource blobs 'Microsoft.Storage/storageAccounts/blobServices@2025-06-01' existing = {
+  parent: account
+  name: 'default'
+}
+
+resource containers 'Microsoft.Storage/storageAccounts/blobServices/containers@2025-06-01' existing = [for datastore in datastores: {
+  parent: blobs
+  name: datastore.container
+}]
+
+resource ofContainers 'Microsoft.Authorization/roleAssignments@2022-04-01' = [for (datastore, i) in datastores: {
+  name: guid(account.id, datastore.container, principalId, blobDataOwner)
+  scope: containers[i]
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', blobDataOwner)
+    principalId: principalId
+    principalType: 'ServicePrincipal'
+  }
+}]
+
+resource ofQueues 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
+  name: guid(account.id, principalId, queueDataContributor)
+  scope: account
+  properties: {
+    roleDefinitionId: subscriptionResourceId('Microsoft.Authorization/roleDefinitions', queueDataContributor)
+    principalId: principalId
+    principalType: 'ServicePrincipal'
+  }
+}
+
+output location string = account.location // its system topic has to be there, too

@@ -1,0 +1,1 @@
+"""Lints and parses infra/ with tools in an environment of their own."""
