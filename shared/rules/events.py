@@ -34,6 +34,8 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
     """A directory that was renamed: all that is below it is new under its names, and none of it tells of itself."""
     early: bool = False
     """The blob is there, and its data is still to come: only what may be empty counts."""
+    etag: str = ""
+    """The version that was written, where the event says it: for what cannot be looked at."""
 
 
 class GridEvent(msgspec.Struct, rename="camel"):
@@ -92,7 +94,12 @@ def announced(event: Event) -> Announced | Skip:
     """Return what an event tells of; a Skip when that is no new data. Raises ValueError for one that is damaged."""
     match event.type:
         case "Microsoft.Storage.BlobCreated":
-            return Announced(at=_at(event, "url"), early=event.data.get("api") in EARLY)
+            etag = event.data.get("eTag")
+            return Announced(
+                at=_at(event, "url"),
+                early=event.data.get("api") in EARLY,
+                etag=etag.strip('"') if isinstance(etag, str) else "",
+            )
         case "Microsoft.Storage.BlobRenamed":
             return Announced(at=_at(event, "destinationUrl"))
         case "Microsoft.Storage.DirectoryRenamed":

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from shared.errors import shown
 from shared.metrics import PROVIDERS
 from shared.rules.durations import duration
-from shared.settings.model import BLOB_SOURCES, TOLD_BY_DEFAULT, Callers, Form, Notify, Told
+from shared.settings.model import BLOB_SOURCES, EVENTS, TOLD_BY_DEFAULT, Callers, Form, Notify, Told
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 SHORTEST_SECRET = 24  # bytes, after the convention (Standard Webhooks 1.0, "Signature scheme")
@@ -21,6 +21,10 @@ Fault = Callable[[str, str], None]
 def app_settings(environ: Mapping[str, str], fault: Fault) -> dict[str, Any]:
     """Return the fields that are set."""
     found: dict[str, Any] = {}
+    if events := environ.get("RETRAIN_EVENTS"):
+        found["events"] = events
+        if events not in EVENTS:
+            fault("RETRAIN_EVENTS", f"expected one of {', '.join(EVENTS)}; got {shown(events)}")
     if source := environ.get("RETRAIN_BLOB_SOURCE"):
         found["blob_source"] = source
         if source not in BLOB_SOURCES:
