@@ -26,9 +26,8 @@ def blueprints() -> Iterator[func.Blueprint]:
         log("not_configured", logging.ERROR, reason=error)
         return
     yield timer.blueprint(configured)
-    if (
-        configured.events == "queue"
-    ):  # in place of the blob trigger: by both, each arrival would come twice, for nothing
+    # One way in by the platform's triggers: by both, each arrival would come twice, for nothing.
+    if configured.events == "queue":
         yield events.blueprint
     else:
         yield blob.blueprint(configured)

@@ -1,4 +1,4 @@
-"""Storage events by way of a queue: the subscription of Event Grid puts them there, and they wait while the app is down.
+"""Storage events by way of a queue: Event Grid's subscription puts them there, and they wait while the app is down.
 
 Never raises for a message that is no event, since it would be none the next time. What fails otherwise is raised: the
 platform delivers it again, and after the last time moves it to the queue of poison, which has none of its own.

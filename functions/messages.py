@@ -8,9 +8,9 @@ import azure.functions as func
 def content_of(message: func.QueueMessage) -> bytes:
     """Return the bytes that a message stands for: decoded where it is base64, else as they are.
 
-    host.json leaves this to us (`messageEncoding: none`). The platform would move what is no base64 to the poison queue,
-    and there, where nothing takes it any more, no function would ever see it. Event Grid and the blob trigger write
-    base64, people and tools often plain JSON, which is never base64.
+    host.json leaves this to us (`messageEncoding`): the platform would move what is no base64 to the poison queue, and
+    no function would ever see it there. Event Grid and the blob trigger write base64; people and tools may write JSON
+    as it is, which is never base64.
     """
     body = message.get_body()
     try:
