@@ -46,8 +46,9 @@ def _parts(_context: click.Context, _option: click.Parameter, value: str) -> lis
     "--events",
     default="scan",
     show_default=True,
-    type=click.Choice(["scan", "grid"]),
-    help="How the app hears of uploads: it lists the container (scan), or a stand-in of Event Grid tells it (grid).",
+    type=click.Choice(["scan", "grid", "queue"]),
+    help="How the app hears of uploads: it lists the container (scan), a stand-in of Event Grid tells its blob trigger "
+    "(grid), or puts events into a queue (queue).",
 )
 @click.option(
     "--parts",
