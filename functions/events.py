@@ -41,7 +41,9 @@ def _told(message: func.QueueMessage, queue: str) -> list[Event]:
     """Return the events of a message, none when there are none in it."""
     content = content_of(message)
     try:
-        return read({}, json_from(content))
+        if not (told := read({}, json_from(content))):
+            raise ValueError("there is none in it")
+        return told
     except (BadRequestError, ValueError) as error:
         unreadable(app(), queue, message.id or "", content, error)
         return []
