@@ -13,16 +13,19 @@ from shared.app import App
 CREATED = "Microsoft.Storage.BlobCreated"
 
 
+TIME = "2026-11-25T16:04:53.1234567Z"
+
+
 def grid(url: str, etag: str = "") -> dict[str, Any]:
     """Return the event of a new blob in Event Grid's own schema."""
     data = {"api": "PutBlob", "url": url, "eTag": etag, "blobType": "BlockBlob"}
-    return {"id": "1", "topic": "/t", "subject": "/s", "eventType": CREATED, "data": data}
+    return {"id": "1", "topic": "/t", "subject": "/s", "eventType": CREATED, "eventTime": TIME, "data": data}
 
 
 def cloud(url: str, etag: str = "") -> dict[str, Any]:
     """Return the same as a CloudEvent."""
     told = grid(url, etag)
-    return {"specversion": "1.0", "id": "1", "source": "/t", "type": CREATED, "data": told["data"]}
+    return {"specversion": "1.0", "id": "1", "source": "/t", "type": CREATED, "time": TIME, "data": told["data"]}
 
 
 def url_of(app: App, path: str) -> str:

@@ -71,7 +71,7 @@ def test_message_becomes_one_run(app: App, workspace: LocalWorkspace, form: str)
         (lambda app: queued.grid(queued.url_of(app, "scratch/a.txt")), "does not match"),
         (lambda app: queued.grid(queued.url_of(app, "income/us/gone.csv")), "no blob"),
         (lambda _: queued.cloud("https://a.blob.core.windows.net/elsewhere/a.csv"), "no datastore of retrain.toml is"),
-        (lambda _: queued.grid("https://a.blob.core.windows.net/"), "is no address of a blob"),
+        (lambda _: {**queued.grid("https://a.blob.core.windows.net/"), "eventTime": 3}, "is no address of a blob"),
         (lambda _: {**queued.grid("x"), "eventType": "Microsoft.Storage.BlobDeleted"}, "tells of no new data"),
         (lambda app: _created_empty(queued.grid(queued.url_of(app, PATH))), "its data is still to come"),
     ],
@@ -121,9 +121,12 @@ def test_message_that_is_no_event(
     assert (skip.path, "is no storage event" in skip.reason) == ("m1", True)
 
 
-def test_storage_that_is_down_fails_the_delivery(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the platform comes again; as poison it is a `dead` row of the version that was told of."""
-    body = queued.encoded(queued.grid(queued.url_of(app, PATH), '"0x8D1"'))
+@pytest.mark.parametrize("schema", [queued.grid, queued.cloud])
+def test_storage_that_is_down_fails_the_delivery(
+    app: App, monkeypatch: pytest.MonkeyPatch, schema: Callable[[str, str], Any]
+) -> None:
+    """So that the platform comes again; as poison it is a `dead` row of the version that was told of, one for all."""
+    body = queued.encoded(schema(queued.url_of(app, PATH), '"0x8D1"'))
 
     def fails(*_: object) -> Any:
         raise StorageError("Properties: 503 ServerBusy", 503)
@@ -133,7 +136,9 @@ def test_storage_that_is_down_fails_the_delivery(app: App, monkeypatch: pytest.M
         queued.take(app, body)
     assert app.ledger.history("income-files", 10) == []
     queued.bury(app, body)
+    queued.bury(app, body)
     [entry] = app.ledger.history("income-files", 10)
+    assert entry.key.startswith("20261125T160453Z-")
     assert (entry.state, entry.path, entry.retrain_request().arrival.etag) == (State.DEAD, PATH, "0x8D1")
     assert "503 ServerBusy" in entry.reason
     monkeypatch.setattr(app.ledger, "bury", fails)

@@ -78,6 +78,29 @@ def test_every_fault_is_in_one_message(tmp_path: Path) -> None:
         assert where in found
 
 
+@pytest.mark.parametrize(
+    ("storage", "is_sound"),
+    [
+        ({"AzureWebJobsStorage": "UseDevelopmentStorage=true"}, True),
+        ({"AzureWebJobsStorage__accountName": "a"}, True),
+        ({"AzureWebJobsStorage__queueServiceUri": "https://a.queue.core.windows.net"}, True),
+        ({"AzureWebJobsStorage__blobServiceUri": "https://a.blob.core.windows.net"}, False),
+    ],
+)
+def test_queue_of_events_needs_queues_in_the_apps_own_storage(
+    tmp_path: Path, storage: dict[str, str], is_sound: bool
+) -> None:
+    """Its trigger would find none: a fault that names the settings that would do."""
+    environ = {**ENVIRON, "RETRAIN_EVENTS": "queue"}
+    del environ["AzureWebJobsStorage"]
+    if is_sound:
+        assert read.load(read.FILE, environ | storage).events == "queue"
+    else:
+        [fault] = faults(tmp_path, SHIPPED, environ | storage)
+        assert fault.startswith("app setting RETRAIN_EVENTS: ")
+        assert "AzureWebJobsStorage__queueServiceUri" in fault
+
+
 def test_unset_app_settings_are_named_with_the_place_that_needs_them(tmp_path: Path) -> None:
     """Each %NAME% without a value is a fault of its own, and so is a connection that is not configured."""
     found = "\n".join(faults(tmp_path, SHIPPED, {}))

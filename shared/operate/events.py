@@ -39,12 +39,12 @@ def deliver(app: App, events: list[Event], sender: Sender) -> list[list[Outcome]
 def bury(app: App, events: list[Event], told_at: datetime) -> None:
     """Act once more on events that the platform has given up on; what fails again is told by a `dead` row.
 
-    `told_at` stands for the time of the data, which may not be readable. Raises StorageError when not even the row can
-    be written.
+    Where an event does not say when the data was written, `told_at` stands for it. Raises StorageError when not even
+    the row can be written.
     """
 
     def on_blob(datastore: str, told: Announced) -> list[Outcome]:
-        poison.bury(app, datastore, told.at.path, told.etag, told_at)
+        poison.bury(app, datastore, told.at.path, told.etag, told.time or told_at)
         return []
 
     _each(app, events, on_blob)
