@@ -386,7 +386,7 @@ def test_one_run_in_each_cell(scene: Scene, way: str, point: str, fault: str) ->
     if ended.how != "done" or fault == "disorder":
         scene.act(action)
     scene.settle()
-    # Overwritten before it was read, there is one version only; what is poison or redriven is read once more.
+    # Overwritten before it was read, or where it could not be, the first version is seen by nobody.
     never_read = point in ("received", "buried")
     expected = 2 if fault == "disorder" and not never_read else 1
     dead = [State.DEAD]  # what could not be done at once

@@ -485,9 +485,10 @@ def test_app_that_waits_for_no_such_events(
         pass
 
 
-def test_app_in_event_grid_mode(tmp_path: Path) -> None:
-    """An upload becomes a run though nothing is polled: the stand-in told the app."""
-    with Stack(Ports.free(), logs=tmp_path, host="builtin", events="grid") as stack:
+@pytest.mark.parametrize("events", ["grid", "queue"])
+def test_app_that_is_told_of_events(tmp_path: Path, events: str) -> None:
+    """An upload becomes a run though no container is scanned: the stand-in told the app, or its queue."""
+    with Stack(Ports.free(), logs=tmp_path, host="builtin", events=events) as stack:
         with BlobServiceClient.from_connection_string(stack.storage) as service:
             service.get_blob_client("training-data", "income/us/a.csv").upload_blob(b"1")
 

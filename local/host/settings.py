@@ -167,7 +167,10 @@ class _JsonFile:
         return found
 
     def put(self, keys: Sequence[str], text: str) -> None:
-        """Lay a setting over a value; numbers and truth values are written as in JSON."""
+        """Lay a setting over a value; numbers and truth values are written as in JSON.
+
+        Source: Microsoft Learn, "host.json reference", Override host.json values.
+        """
         place = self._content
         for key in keys[:-1]:
             place[key] = place[key] if isinstance(place.get(key), dict) else {}
