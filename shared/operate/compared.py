@@ -96,6 +96,8 @@ def _path(
 
 def _kind(table: str, wanted: DataPathParameter | FurtherDataPath, taker: Input) -> list[Finding]:
     """Is the input of a component declared as what it is given, a file or a folder?"""
+    if taker.assignment == "string":
+        return []
     if taker.type not in ("", "uri_file", "uri_folder"):
         what = f"{taker.name!r} is declared as {taker.type}, which takes no path on a datastore here"
         return [Finding("fault", table, what, "Declare it as uri_file or uri_folder: see docs/settings.md.")]
