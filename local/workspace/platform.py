@@ -1,7 +1,7 @@
 """What of ARM tells of a deployed function app and its events: the app, its functions, settings and keys, the
 training account's system topic and its event subscriptions.
 
-Serves what POST /_control/app has told of, the way ARM writes it: a list hides a webhook's address, getFullUrl tells it.
+Serves what POST /_control/app has told of, the way ARM writes it: a list hides a webhook's query, getFullUrl tells it.
 Makes nothing and deploys nothing; without that order there is no app, and everything here is 404. `api-version` is not
 looked at.
 """

@@ -1,0 +1,150 @@
+"""Walks the chain of a deployed app in the order in which an arrival goes, and tells each link; the first fault is what
+to mend first, since what comes behind it may only follow from it.
+
+    app ─ settings ─ functions ─ health ─ events (topic, subscriptions) ─ queues, dead letters ─ what `check` looks at
+
+Reads with the identity of whoever looks, through the app's own settings. Never changes anything, but for the row that
+`check` writes and removes.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+
+import msgspec
+
+from shared.app import build
+from shared.deployed.management import Management, Subscription
+from shared.deployed.place import Place, name_of
+from shared.errors import ConfigurationError, EndpointError
+from shared.operate import check as checks
+from shared.operate import waiting
+from shared.operate.findings import Finding, misconfigured
+from shared.operate.followed import follow
+from shared.operate.hosted import Hosted, look, unread
+from shared.operate.subscribed import KEY, Awaited
+from shared.operate.why import Story
+from shared.pipelines.base import ReadError
+from shared.settings import read
+from shared.settings.model import DEFAULT_CONNECTION, Settings
+from shared.storage.accounts import queue_client
+
+OF_EVENTS = "EventGrid EventSubscription Contributor"
+UNKNOWN = Finding(
+    "warning",
+    "function app",
+    "not looked at, nor its events: nothing says where it is deployed",
+    "Run it where `azd env list` has an environment, or name the app: --app RESOURCE_ID --topic RESOURCE_ID.",
+)
+NO_FURTHER = Finding(
+    "warning",
+    "what comes behind it",
+    "events, queues and the workspace were not looked at: the app's settings are not known, or not sound",
+    "Mend that first.",
+)
+
+
+class Examined(msgspec.Struct, kw_only=True):
+    """What was found, in the order of the chain."""
+
+    findings: list[Finding] = []
+    story: Story | None = None
+    """Of the blob that was asked about."""
+
+
+def first(findings: Iterable[Finding]) -> Finding | None:
+    """Return the first broken link; None when none is."""
+    return next((finding for finding in findings if finding.level == "fault"), None)
+
+
+def examine(place: Place | None, environ: Mapping[str, str], path: str = "", datastore: str = "") -> Examined:
+    """Look at everything, and at what became of one blob. Raises NotFoundError, BadRequestError: no such datastore."""
+    made, subscriptions, awaited = Examined(), list[Subscription](), None
+    if place is None:
+        made.findings.append(UNKNOWN)
+        try:
+            settings = read.load(environ=environ)
+        except ConfigurationError as error:
+            made.findings += misconfigured(error)
+            return made
+    else:
+        with Management(place.management) as management:
+            hosted = look(management, place)
+            made.findings += hosted.findings
+            if hosted.settings is None or hosted.environ is None:
+                made.findings.append(NO_FURTHER)
+                return made
+            settings, environ = hosted.settings, hosted.environ
+            found, awaited = events(management, place, hosted, settings)
+            made.findings += found
+            subscriptions = awaited.subscriptions if awaited else []
+    # Nothing of a command goes where the app tells of itself.
+    app = build(msgspec.structs.replace(settings, metrics="", notify=None), environ)
+    try:
+        made.findings += waiting.queues(app, environ)
+        made.findings += _letters(subscriptions, environ)
+        made.findings += checks.check(app)
+        if path:
+            containers = [*_containers(subscriptions)] or [waiting.DEAD_LETTERS]
+            made.story, found = follow(app, environ, awaited, containers, datastore or app.only_datastore(), path)
+            made.findings += found
+    finally:
+        app.close()
+    return made
+
+
+def events(
+    management: Management, place: Place, hosted: Hosted, settings: Settings
+) -> tuple[list[Finding], Awaited | None]:
+    """Look at the topic and its subscriptions; return what was found, and what they were held against."""
+    where = "events"
+    if not place.topic:
+        cure = "Name the training account's system topic: --topic RESOURCE_ID; azd's outputs have it after `azd up`."
+        return [Finding("warning", where, "not looked at: nothing says which topic they come from", cure)], None
+    where = f"topic {name_of(place.topic)}"
+    try:
+        source = name_of(management.source(place.topic))
+        subscriptions = management.subscriptions(place.topic)
+    except EndpointError as error:
+        if not isinstance(error, ReadError) or error.status != 404:
+            return [unread(where, error, OF_EVENTS)], None
+        cure = "`azd up` makes it, or uses the one that the training account has (TRAINING_TOPIC_ID)."
+        return [Finding("fault", where, f"there is none at {place.topic}", cure)], None
+    found = [Finding("ok", where, f"has the events of storage account {source}")]
+    urls, keys = dict[str, str](), hosted.keys.system_keys if hosted.keys else None
+    for one in subscriptions if settings.events == "blob" else ():
+        if one.to.endpoint_type == "WebHook":
+            try:
+                urls[one.name] = management.full_url(place.topic, one.name)
+            except EndpointError as error:
+                found.append(unread(f"subscription {one.name}", error, OF_EVENTS))
+    awaited = Awaited(
+        settings=settings,
+        host=hosted.site.default_host_name if hosted.site else "",
+        storage=_account(hosted.environ or {}),
+        functions=None if hosted.functions is None else frozenset(one.name for one in hosted.functions),
+        key=None if keys is None else keys.get(KEY) or "",
+        subscriptions=subscriptions,
+        urls=urls,
+    )
+    return [*found, *awaited.judged()], awaited
+
+
+def _account(environ: Mapping[str, str]) -> str:
+    """Return the name of the app's own storage account; empty where its connection does not tell."""
+    try:
+        with queue_client(DEFAULT_CONNECTION, "any", environ) as client:
+            return (client.account_name or "").partition(".")[0]
+    except ConfigurationError:  # only what the queue needs is missing; the links behind say so
+        return ""
+
+
+def _containers(subscriptions: Iterable[Subscription]) -> dict[str, None]:
+    """Return the containers that subscriptions leave dead letters in."""
+    kept = [one.dead_letters.properties.get("blobContainerName") for one in subscriptions if one.dead_letters]
+    return dict.fromkeys(str(name) for name in kept if name)
+
+
+def _letters(subscriptions: list[Subscription], environ: Mapping[str, str]) -> Iterator[Finding]:
+    configured = _containers(subscriptions)
+    for container in configured or {waiting.DEAD_LETTERS: None}:
+        if found := waiting.letters(container, environ, container in configured):
+            yield found
