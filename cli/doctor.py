@@ -10,7 +10,7 @@ import click
 
 from cli import azd, environment
 from cli.operator import HELP, Unaided
-from cli.output import print_findings, print_first, print_json, print_story
+from cli.output import print_findings, print_first, print_json
 from shared.deployed.place import Place
 from shared.operate import doctor as doctors
 from shared.operate.doctor import Examined
@@ -23,10 +23,9 @@ class Deployed(Unaided):
     def load(self, ctx: click.Context) -> None:
         """Take the settings of a stack that runs, else azd's; where there is neither, those of local.settings.json."""
         port, noted = ctx.params.pop("port"), azd.environment()
-        named = ctx.params["app"] or "FUNCTION_APP_NAME" in {*noted, *os.environ}
-        if named and (ctx.params["app"] or not environment.running()):
-            for name, value in noted.items():
-                os.environ.setdefault(name, value)
+        given = "FUNCTION_APP_NAME" in os.environ
+        if ctx.params["app"] or given or ("FUNCTION_APP_NAME" in noted and not environment.running()):
+            os.environ.update({name: value for name, value in noted.items() if not given or name not in os.environ})
             return
         environment.load(port)
 
@@ -49,8 +48,6 @@ def doctor(path: str | None, datastore: str | None, app: str | None, topic: str 
         story = {"story": made.story} if path else {}
         print_json({"ok": sound(found), "first": broken, "findings": found, **story})
     else:
-        if made.story:
-            print_story(made.story)
         print_findings(found)
         print_first(broken)
     sys.exit(1 if broken else 0)

@@ -142,7 +142,7 @@ def print_findings(found: Iterable[Finding]) -> None:
 def print_first(broken: Finding | None) -> None:
     """Print the first broken link with its cure, in one line."""
     if broken:
-        say(f"first broken link: {broken.where}: {broken.what}; cure: {broken.cure}", bold=True)
+        say(f"first broken link: {broken.where}: {broken.what.rstrip('.')}; cure: {broken.cure}", bold=True)
     else:
         say("first broken link: none", bold=True)
 

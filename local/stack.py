@@ -45,6 +45,7 @@ ENDPOINT = "income"  # the pipeline endpoint of the workspace stand-in that the 
 IDENTITY_HEADER = "local"  # as in local.settings.sample.json, so that an app started by hand finds this workspace, too
 BLOB_WEBHOOK = "/runtime/webhooks/blobs?functionName=Host.Functions."
 EVENTS_QUEUE = "retrain-events"
+OF_THE_APP = ("RETRAIN_", "INCOME_", "TRAINING_", "TrainingStorage", "AzureWebJobs", "AZURE_CLIENT_ID")
 # The app's settings by what `--events` promises; its status tells what it goes by.
 WAYS_IN = {
     "grid": {"RETRAIN_EVENTS": "blob", "RETRAIN_BLOB_SOURCE": "EventGrid"},
@@ -208,9 +209,14 @@ class Stack:
                 hook = f"{self.app_url}{BLOB_WEBHOOK}{function}"
                 self._start_grid(name, [container], "--to", f"{hook}&code={deployed.KEY}")
         if "workspace" in self.parts:
-            told = deployed.told(self.events, self.ports.app, functions, self._settings(), self._functions())
+            told = deployed.told(self.events, self.ports.app, functions, self._all_settings(), self._functions())
             requests.post(f"{self.workspace_url}/_control/app", json=told, timeout=30).raise_for_status()
             self.deployed = deployed.outputs(self.events, self.workspace_url)
+
+    def _all_settings(self) -> dict[str, str]:
+        """Return the app's settings, wherever they come from."""
+        own = {name: value for name, value in self.environment.items() if name.startswith(OF_THE_APP)}
+        return {**self.file, **self._settings(), **own}
 
     def _functions(self) -> list[str]:
         """Return the functions that the host has found."""

@@ -89,6 +89,7 @@ class Workspace:
 
     def __init__(self, storage: str, base_url: str) -> None:
         self.storage, self.base_url = storage, base_url
+        self.deployed: Deployed | None = None  # what runs beside this: nothing here can make it again
         self.clear()
 
     def clear(self) -> None:
@@ -100,7 +101,6 @@ class Workspace:
         self.pipelines: dict[str, Pipeline] = {}
         self.endpoints: dict[str, Endpoint] = {}
         self.batch_endpoints: dict[str, BatchEndpoint] = {}
-        self.deployed: Deployed | None = None
         self.experiments: dict[str, str] = {}  # name -> id
         self.runs: dict[str, Run] = {}  # in the order of acceptance, removed ones too
         self.requests: dict[Counted, int] = dict.fromkeys(get_args(Counted), 0)

@@ -8,10 +8,11 @@ Reads with the identity of whoever looks, through the app's own settings. Never 
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 import msgspec
 
-from shared.app import build
+from shared.app import App, build
 from shared.deployed.management import Management, Subscription
 from shared.deployed.place import Place, name_of
 from shared.errors import ConfigurationError, EndpointError
@@ -57,43 +58,55 @@ def first(findings: Iterable[Finding]) -> Finding | None:
 
 def examine(place: Place | None, environ: Mapping[str, str], path: str = "", datastore: str = "") -> Examined:
     """Look at everything, and at what became of one blob. Raises NotFoundError, BadRequestError: no such datastore."""
-    made, subscriptions, awaited = Examined(), list[Subscription](), None
     if place is None:
-        made.findings.append(UNKNOWN)
+        made = Examined(findings=[UNKNOWN])
         try:
-            settings = read.load(environ=environ)
+            with _app(read.load(environ=environ), environ) as app:
+                _behind(made, app, environ, None, path, datastore)
         except ConfigurationError as error:
             made.findings += misconfigured(error)
+        return made
+    with Management(place.management) as management:
+        hosted = look(management, place)
+        made = Examined(findings=hosted.findings)
+        if hosted.settings is None or hosted.environ is None:
+            made.findings.append(NO_FURTHER)
             return made
-    else:
-        with Management(place.management) as management:
-            hosted = look(management, place)
-            made.findings += hosted.findings
-            if hosted.settings is None or hosted.environ is None:
-                made.findings.append(NO_FURTHER)
-                return made
-            settings, environ = hosted.settings, hosted.environ
-            found, awaited = events(management, place, hosted, settings)
-            made.findings += found
-            subscriptions = awaited.subscriptions if awaited else []
-    # Nothing of a command goes where the app tells of itself.
-    app = build(msgspec.structs.replace(settings, metrics="", notify=None), environ)
-    try:
-        made.findings += waiting.queues(app, environ)
-        made.findings += _letters(subscriptions, environ)
-        made.findings += checks.check(app)
-        if path:
-            containers = [*_containers(subscriptions)] or [waiting.DEAD_LETTERS]
-            made.story, found = follow(app, environ, awaited, containers, datastore or app.only_datastore(), path)
-            made.findings += found
-    finally:
-        app.close()
+        try:
+            with _app(hosted.settings, hosted.environ) as app:
+                found, awaited = events(management, place, hosted, app)
+                made.findings += found
+                _behind(made, app, hosted.environ, awaited, path, datastore)
+        except ConfigurationError as error:
+            made.findings += misconfigured(error)
     return made
 
 
-def events(
-    management: Management, place: Place, hosted: Hosted, settings: Settings
-) -> tuple[list[Finding], Awaited | None]:
+@contextmanager
+def _app(settings: Settings, environ: Mapping[str, str]) -> Iterator[App]:
+    """Put the app together as its settings say. Nothing of a command goes where the app tells of itself."""
+    app = build(msgspec.structs.replace(settings, metrics="", notify=None), environ)
+    try:
+        yield app
+    finally:
+        app.close()
+
+
+def _behind(
+    made: Examined, app: App, environ: Mapping[str, str], awaited: Awaited | None, path: str, datastore: str
+) -> None:
+    """Look at what comes behind the events."""
+    subscriptions = awaited.subscriptions if awaited else []
+    made.findings += waiting.queues(app, environ)
+    made.findings += _letters(subscriptions, environ)
+    made.findings += checks.check(app)
+    if path:
+        containers = [*_containers(subscriptions)] or [waiting.DEAD_LETTERS]
+        made.story, found = follow(app, environ, awaited, containers, datastore or app.only_datastore(), path)
+        made.findings += found
+
+
+def events(management: Management, place: Place, hosted: Hosted, app: App) -> tuple[list[Finding], Awaited | None]:
     """Look at the topic and its subscriptions; return what was found, and what they were held against."""
     where = "events"
     if not place.topic:
@@ -108,16 +121,16 @@ def events(
             return [unread(where, error, OF_EVENTS)], None
         cure = "`azd up` makes it, or uses the one that the training account has (TRAINING_TOPIC_ID)."
         return [Finding("fault", where, f"there is none at {place.topic}", cure)], None
-    found = [Finding("ok", where, f"has the events of storage account {source}")]
+    found = [_source(where, source, app)]
     urls, keys = dict[str, str](), hosted.keys.system_keys if hosted.keys else None
-    for one in subscriptions if settings.events == "blob" else ():
+    for one in subscriptions if app.settings.events == "blob" else ():
         if one.to.endpoint_type == "WebHook":
             try:
                 urls[one.name] = management.full_url(place.topic, one.name)
             except EndpointError as error:
                 found.append(unread(f"subscription {one.name}", error, OF_EVENTS))
     awaited = Awaited(
-        settings=settings,
+        settings=app.settings,
         host=hosted.site.default_host_name if hosted.site else "",
         storage=_account(hosted.environ or {}),
         functions=None if hosted.functions is None else frozenset(one.name for one in hosted.functions),
@@ -126,6 +139,16 @@ def events(
         urls=urls,
     )
     return [*found, *awaited.judged()], awaited
+
+
+def _source(where: str, source: str, app: App) -> Finding:
+    """Is the topic that of the account which the datastores are on?"""
+    for name, datastore in app.datastores.items():
+        account = (datastore.container.account_name or "").partition(".")[0]
+        if account and account != source:
+            what = f"has the events of storage account {source!r}; datastore {name!r} is on account {account!r}"
+            return Finding("fault", where, what, "Name the topic of that account: TRAINING_TOPIC_ID, or --topic here.")
+    return Finding("ok", where, f"has the events of storage account {source!r}")
 
 
 def _account(environ: Mapping[str, str]) -> str:
