@@ -278,11 +278,8 @@ class Stack:
         listening = [getattr(self.ports, part) for part in self.parts]
         file = folder / f"{self.ports.app}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
-        content = {
-            "port": self.ports.app,
-            "ports": listening,
-            "values": {**values, **self._settings(), **self.deployed},
-        }
+        values |= self._settings()
+        content = {"port": self.ports.app, "ports": listening, "values": values, "deployed": self.deployed}
         file.write_text(json.dumps(content, indent=2), encoding="utf-8")
         try:
             yield

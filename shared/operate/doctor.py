@@ -144,7 +144,7 @@ def events(management: Management, place: Place, hosted: Hosted, app: App) -> tu
 def _source(where: str, source: str, app: App) -> Finding:
     """Is the topic that of the account which the datastores are on?"""
     for name, datastore in app.datastores.items():
-        account = (datastore.container.account_name or "").partition(".")[0]
+        account = datastore.account
         if account and account != source:
             what = f"has the events of storage account {source!r}; datastore {name!r} is on account {account!r}"
             return Finding("fault", where, what, "Name the topic of that account: TRAINING_TOPIC_ID, or --topic here.")

@@ -26,7 +26,7 @@ BLOB_POISON = "webjobs-blobtrigger-poison"
 DEAD_LETTERS = "dead-letters"
 LONG = timedelta(minutes=10)
 """What waits longer than this is not just about to be taken."""
-PEEKED, LISTED = 32, 1000
+PEEKED, LISTED, READ = 32, 1000, 200
 LARGEST = 1 << 20  # bytes; an event has 1 MB at most
 READER = "Give the identity that looks 'Storage {} Data Reader' on the account, or mend the connection string."
 
@@ -139,7 +139,7 @@ def letters(container: str, environ: Mapping[str, str], configured: bool) -> Fin
     try:
         with container_client(DEFAULT_CONNECTION, container, environ) as client:
             found, more = _listed(client)
-            newest = _read(client, found[0].name) if found else []
+            newest = next((told for blob in found[:READ] if (told := _read(client, blob.name))), [])
     except (StorageError, ConfigurationError) as error:
         if getattr(error, "status", None) != 404:
             return Finding("warning", where, str(error), READER.format("Blob"))
@@ -156,15 +156,13 @@ def letters(container: str, environ: Mapping[str, str], configured: bool) -> Fin
     return Finding("warning", where, what, cure)
 
 
-def letter_about(
-    container: str, environ: Mapping[str, str], subject: str, most: int = 200
-) -> tuple[Letter, datetime] | None:
-    """Return the newest dead letter about a blob, and when it was written, among the `most` newest ones.
+def letter_about(container: str, environ: Mapping[str, str], subject: str) -> tuple[Letter, datetime] | None:
+    """Return the newest dead letter about a blob, and when it was written, among the newest ones.
 
     Raises StorageError, ConfigurationError.
     """
     with container_client(DEFAULT_CONNECTION, container, environ) as client:
-        for blob in _listed(client)[0][:most]:
+        for blob in _listed(client)[0][:READ]:
             for letter in _read(client, blob.name):
                 if letter.subject == subject:
                     return letter, blob.last_modified
