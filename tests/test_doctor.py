@@ -566,6 +566,14 @@ def test_no_dead_letters_kept(chain: Chain) -> None:
     assert "keeps no dead letters" in warning.what
 
 
+def test_dead_letters_in_another_account(chain: Chain) -> None:
+    """They are not looked at, and that is said."""
+    told = chain.subscription["deadLetterWithResourceIdentity"]["deadLetterDestination"]["properties"]
+    told["resourceId"] = told["resourceId"].replace("devstoreaccount1", "letters")
+    [warning] = warned(chain.examine().findings)
+    assert "in account 'letters'" in warning.what
+
+
 def test_container_of_dead_letters_that_is_not_there(chain: Chain) -> None:
     """Event Grid drops what it cannot put there."""
     chain.blobs.delete_container(waiting.DEAD_LETTERS)
@@ -579,6 +587,16 @@ def test_reader_may_not_see_settings_and_keys(chain: Chain) -> None:
     warnings = warned(chain.examine().findings)
     assert [one.where for one in warnings] == ["app settings", "keys", "what comes behind it"]
     assert all("'Website Contributor'" in one.cure for one in warnings[:2])
+
+
+def test_looks_without_a_role_on_the_workspace(chain: Chain) -> None:
+    """The app has it: that is no broken link, and told as what it is."""
+    refused = [{"on": "endpoint", "kind": "delay"}, {"on": "endpoint", "kind": "status", "status": 403}]
+    chain.workspace.control("POST", "faults", refused)  # the app reads first
+    warnings = warned(chain.examine().findings)
+    assert warnings[0].where == "pipelines.income"
+    assert warnings[0].what.startswith("the app sees it, and you do not: ")
+    assert "AzureML Data Scientist" in warnings[0].cure
 
 
 def test_nobody_may_look(chain: Chain) -> None:

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 import msgspec
 
 from shared.app import App, build
-from shared.deployed.management import Management, Subscription
+from shared.deployed.management import Management
 from shared.deployed.place import Place, name_of
 from shared.errors import ConfigurationError, EndpointError
 from shared.operate import check as checks
 from shared.operate import waiting
-from shared.operate.findings import Finding, misconfigured
+from shared.operate.findings import Finding, Gap, misconfigured
 from shared.operate.followed import follow
 from shared.operate.hosted import Hosted, look, unread
 from shared.operate.subscribed import KEY, Awaited
@@ -62,7 +62,7 @@ def examine(place: Place | None, environ: Mapping[str, str], path: str = "", dat
         made = Examined(findings=[UNKNOWN])
         try:
             with _app(read.load(environ=environ), environ) as app:
-                _behind(made, app, environ, None, path, datastore)
+                _behind(made, app, environ, Hosted(), None, path, datastore)
         except ConfigurationError as error:
             made.findings += misconfigured(error)
         return made
@@ -76,7 +76,7 @@ def examine(place: Place | None, environ: Mapping[str, str], path: str = "", dat
             with _app(hosted.settings, hosted.environ) as app:
                 found, awaited = events(management, place, hosted, app)
                 made.findings += found
-                _behind(made, app, hosted.environ, awaited, path, datastore)
+                _behind(made, app, hosted.environ, hosted, awaited, path, datastore)
         except ConfigurationError as error:
             made.findings += misconfigured(error)
     return made
@@ -93,17 +93,33 @@ def _app(settings: Settings, environ: Mapping[str, str]) -> Iterator[App]:
 
 
 def _behind(
-    made: Examined, app: App, environ: Mapping[str, str], awaited: Awaited | None, path: str, datastore: str
+    made: Examined,
+    app: App,
+    environ: Mapping[str, str],
+    hosted: Hosted,
+    awaited: Awaited | None,
+    path: str,
+    datastore: str,
 ) -> None:
     """Look at what comes behind the events."""
-    subscriptions = awaited.subscriptions if awaited else []
     made.findings += waiting.queues(app, environ)
-    made.findings += _letters(subscriptions, environ)
-    made.findings += checks.check(app)
+    kept, elsewhere = _kept(awaited)
+    made.findings += elsewhere
+    for container in kept or [waiting.DEAD_LETTERS]:
+        if found := waiting.letters(container, environ, container in kept):
+            made.findings.append(found)
+    made.findings += (_of_whom(one, hosted.seen) for one in checks.check(app))
     if path:
-        containers = [*_containers(subscriptions)] or [waiting.DEAD_LETTERS]
-        made.story, found = follow(app, environ, awaited, containers, datastore or app.only_datastore(), path)
-        made.findings += found
+        letters = kept or [waiting.DEAD_LETTERS]
+        made.story, links = follow(app, environ, awaited, letters, datastore or app.only_datastore(), path)
+        made.findings += links
+
+
+def _of_whom(finding: Finding, seen: set[str]) -> Finding:
+    """Return a fault as a warning, where the app sees what only the identity that looks does not."""
+    if not isinstance(finding, Gap) or finding.where not in seen:
+        return finding
+    return Finding("warning", finding.where, f"the app sees it, and you do not: {finding.what}", finding.cure)
 
 
 def events(management: Management, place: Place, hosted: Hosted, app: App) -> tuple[list[Finding], Awaited | None]:
@@ -160,14 +176,15 @@ def _account(environ: Mapping[str, str]) -> str:
         return ""
 
 
-def _containers(subscriptions: Iterable[Subscription]) -> dict[str, None]:
-    """Return the containers that subscriptions leave dead letters in."""
-    kept = [one.dead_letters.properties.get("blobContainerName") for one in subscriptions if one.dead_letters]
-    return dict.fromkeys(str(name) for name in kept if name)
-
-
-def _letters(subscriptions: list[Subscription], environ: Mapping[str, str]) -> Iterator[Finding]:
-    configured = _containers(subscriptions)
-    for container in configured or {waiting.DEAD_LETTERS: None}:
-        if found := waiting.letters(container, environ, container in configured):
-            yield found
+def _kept(awaited: Awaited | None) -> tuple[list[str], list[Finding]]:
+    """Return the app's own containers that subscriptions leave dead letters in; and those that are elsewhere."""
+    here, elsewhere, own = dict[str, None](), list[Finding](), awaited.storage if awaited else ""
+    for one in awaited.subscriptions if awaited else ():
+        told = one.dead_letters.properties if one.dead_letters else {}
+        account, container = name_of(str(told.get("resourceId") or "")), str(told.get("blobContainerName") or "")
+        if container and own and account != own:
+            what = f"subscription {one.name!r} leaves dead letters in account {account!r}, which were not looked at"
+            elsewhere.append(Finding("warning", f"container {container}", what, "Look there; they are for people."))
+        elif container:
+            here[container] = None
+    return list(here), elsewhere

@@ -37,6 +37,8 @@ class Hosted(msgspec.Struct, kw_only=True):
     """What retrain.toml is with them; None also where it has faults."""
     functions: list[Function] | None = None
     keys: Keys | None = None
+    seen: set[str] = set()
+    """What the app itself sees, by its own identity, and finds sound."""
 
 
 def unread(where: str, error: EndpointError, role: str) -> Finding:
@@ -76,7 +78,7 @@ def look(management: Management, place: Place) -> Hosted:
     except EndpointError as error:
         made.findings.append(unread("keys", error, OF_APP))
     if made.functions and made.keys and made.site.state == "Running":
-        made.findings += _health(management.session, made.site, made.keys)
+        made.findings += _health(made, management.session, made.site, made.keys)
     return made
 
 
@@ -166,7 +168,7 @@ def functions(app: str, found: list[Function], settings: Settings | None) -> lis
     return [Finding("ok", where, f"the host has found {', '.join(wanted)}")]
 
 
-def _health(session: requests.Session, site: Site, keys: Keys) -> Iterator[Finding]:
+def _health(made: Hosted, session: requests.Session, site: Site, keys: Keys) -> Iterator[Finding]:
     """Ask the app itself: what it sees, it sees with its own identity."""
     where, host = "app answers", site.default_host_name
     scheme = "http" if host.rpartition(":")[0] in LOOPBACK else "https"
@@ -181,6 +183,7 @@ def _health(session: requests.Session, site: Site, keys: Keys) -> Iterator[Findi
         yield Finding("fault", where, f"GET {url}: {answer.status_code}, and no health document", _cure_of(answer))
     else:
         yield Finding("ok", where, f"GET {url}: {told.status}")
+        made.seen = {one.about for one in told.checks if one.ok}
         for one in told.checks:
             what = f"{one.what}: {one.told}"
             yield Finding("ok" if one.ok else "fault", f"app sees {one.about}", what, one.cure)

@@ -139,7 +139,7 @@ def letters(container: str, environ: Mapping[str, str], configured: bool) -> Fin
     try:
         with container_client(DEFAULT_CONNECTION, container, environ) as client:
             found, more = _listed(client)
-            newest = next((told for blob in found[:READ] if (told := _read(client, blob.name))), [])
+            newest = next((one for blob in found[:READ] if (one := _read(client, blob.name))), [])
     except (StorageError, ConfigurationError) as error:
         if getattr(error, "status", None) != 404:
             return Finding("warning", where, str(error), READER.format("Blob"))
