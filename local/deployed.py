@@ -12,6 +12,7 @@ from local.process import HOST
 from local.workspace.state import GROUP, RESOURCE_GROUP, SUBSCRIPTION
 
 APP, TOPIC = "retrain-local", "training-local"
+TOKEN = "local"  # in the names of subscriptions, as of infra/main.bicep
 KEY = "local"  # the system key blobs_extension; the built-in host asks for none
 DEAD_LETTERS, QUEUE = "dead-letters", "retrain-events"
 STORAGE = f"{GROUP}/Microsoft.Storage/storageAccounts/{ACCOUNT}"
@@ -25,7 +26,10 @@ def told(
     """Return the order to POST /_control/app. `functions`: the app's blob function for each container."""
     host = f"{HOST}:{port}"
     subscriptions = [
-        {"name": f"retrain-{container}", "properties": subscription(container, "" if events == "queue" else hook)}
+        {
+            "name": f"retrain-{TOKEN}-{container}",
+            "properties": subscription(container, "" if events == "queue" else hook),
+        }
         for container, function in functions.items()
         for hook in [webhook(host, function)]
     ]
@@ -81,4 +85,5 @@ def outputs(events: str, management: str) -> dict[str, str]:
         "EVENT_TOPIC_SUBSCRIPTION": SUBSCRIPTION,
         "EVENT_TOPIC_GROUP": RESOURCE_GROUP,
         "EVENT_TOPIC_NAME": TOPIC,
+        "EVENT_TOKEN": TOKEN,
     }

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -53,6 +52,7 @@ FUNCTIONS = {
     "queue": ["tick", "retrain", "health", "events", "events_poison"],
 }
 PATH = "income/us/a.csv"
+OTHER_HOOK = deployed.webhook("other-app.azurewebsites.net", "arrive_training")
 CONTAINER = "training-data"
 SHIPPED = read.FILE.read_text(encoding="utf-8")
 
@@ -614,6 +614,29 @@ def test_setting_in_a_key_vault(chain: Chain) -> None:
     assert any("INCOME_ENDPOINT_URL: in a Key Vault" in one.what for one in found)
 
 
+def test_subscriptions_of_others(chain: Chain) -> None:
+    """An account has one topic for all who want its events: another team's, another environment's are left alone."""
+    own = chain.told["subscriptions"]
+    others = [
+        {"name": "retrain-test-training-data", "properties": deployed.subscription(CONTAINER, OTHER_HOOK)},
+        {"name": "lake", "properties": {"destination": {"endpointType": "EventHub", "properties": {}}, "filter": {}}},
+    ]
+    chain.told["subscriptions"] = [*others, *own]
+    assert warned(chain.examine().findings) == []
+    chain.told["subscriptions"] = others
+    broken = first(chain.examine(PATH).findings)
+    assert broken is not None
+    assert broken.what == "no event subscription leads them to function 'arrive_training'"
+    assert "Delete" not in broken.cure
+
+
+def test_app_that_lists_containers_needs_no_events(chain: Chain) -> None:
+    """Where the plan can do that."""
+    chain.settings["RETRAIN_BLOB_SOURCE"] = "LogsAndContainerScan"
+    chain.told["subscriptions"] = []
+    assert warned(chain.examine().findings) == []
+
+
 def test_lists_of_several_pages(chain: Chain) -> None:
     """All functions and subscriptions are read."""
     chain.workspace.control("POST", "settings", {"page_size": 1})
@@ -746,7 +769,7 @@ def test_blob_that_has_its_run(chain: Chain) -> None:
     there, told, taken = of_blob(made)
     assert warned(made.findings) == []
     assert "is there: 4 bytes" in there.what
-    assert "subscription retrain-training-data" in told.what
+    assert "subscription retrain-local-training-data" in told.what
     assert outcome.key in taken.what
     assert made.story is not None
     assert made.story.rules[0].verdict == "started"
@@ -826,9 +849,10 @@ def test_stack_that_runs(events: str, tmp_path: Path) -> None:
         assert run("doctor").stdout.splitlines()[-1] == "first broken link: none"
 
 
-@pytest.mark.parametrize("name", ["EVENT_TOPIC_NAME", "FUNCTION_APP_NAME", "EVENT_DELIVERY_IN_USE"])
+@pytest.mark.parametrize(
+    "name", sorted(deployed.outputs("grid", "").keys() - {"RETRAIN_MANAGEMENT_URL", "AZURE_SUBSCRIPTION_ID"}
+)
 def test_names_are_those_of_the_templates(name: str) -> None:
-    """What doctor goes by, azd notes."""
+    """What doctor goes by, azd notes; the subscription's id it has by itself."""
     outputs = (Path(__file__).parents[1] / "infra" / "main.bicep").read_text()
     assert f"output {name} string" in outputs
-    assert name in deployed.outputs("grid", os.devnull)

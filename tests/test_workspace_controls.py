@@ -265,7 +265,8 @@ def test_deployed_app(workspace: LocalWorkspace) -> None:
     workspace.control("POST", "reset")
     workspace.control("POST", "settings", {"page_size": 1})
     site = arm(workspace, "GET", SITE).json()
-    assert site["properties"] == {"state": "Running", "defaultHostName": "app.example.com", "enabled": True}
+    host = {"defaultHostName": "app.example.com", "hostNames": ["app.example.com"]}
+    assert site["properties"] == {"state": "Running", "enabled": True, **host}
     page = arm(workspace, "GET", f"{SITE}/functions").json()
     following = workspace.call("GET", page["nextLink"]).json()
     assert [one["name"] for one in page["value"] + following["value"]] == ["app/tick", "app/health"]

@@ -53,7 +53,12 @@ def _resource(kind: str, name: str, properties: Any) -> dict[str, Any]:
 async def get_app(request: Request) -> Response:
     """GET the site: its state and the host that it answers at."""
     app = _app(request)
-    properties = {"state": app.state, "defaultHostName": app.host, "enabled": app.state == "Running"}
+    properties = {
+        "state": app.state,
+        "defaultHostName": app.host,
+        "hostNames": [app.host],
+        "enabled": app.state == "Running",
+    }
     return JSONResponse(_resource(SITES, app.name, properties))
 
 

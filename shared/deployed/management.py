@@ -31,6 +31,12 @@ class Site(msgspec.Struct, frozen=True, rename="camel"):
 
     state: str = ""
     default_host_name: str = ""
+    host_names: list[str] | None = None
+
+    @property
+    def hosts(self) -> list[str]:
+        """All names that it answers at, in small letters, its own first."""
+        return list(dict.fromkeys(name.lower() for name in [self.default_host_name, *(self.host_names or [])]))
 
 
 class Function(msgspec.Struct, frozen=True, rename="camel"):

@@ -30,6 +30,9 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     delivery: str = ""
     """What azd was told of the way in, `blobTrigger` or `queue`; empty: nobody said."""
 
+    token: str = ""
+    """What azd has in the names of its event subscriptions; empty: nobody said."""
+
     @classmethod
     def of(cls, environ: Mapping[str, str], app: str = "", topic: str = "") -> Self | None:
         """Return what the options name, else azd's outputs; None when neither does.
@@ -48,6 +51,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
             app=app,
             topic=_checked(topic, TOPIC) if topic else by_azd if known else "",
             delivery=given("EVENT_DELIVERY_IN_USE", "") if known else "",
+            token=given("EVENT_TOKEN", "") if known else "",
         )
 
 

@@ -33,7 +33,8 @@ UNKNOWN = Finding(
     "warning",
     "function app",
     "not looked at, nor its events: nothing says where it is deployed",
-    "Run it where `azd env list` has an environment, or name the app: --app RESOURCE_ID --topic RESOURCE_ID.",
+    "Run it where `azd env list` has an environment, or name the app: --app RESOURCE_ID --topic RESOURCE_ID. "
+    "On a laptop ./retrain start --events grid makes something that can be looked at.",
 )
 NO_FURTHER = Finding(
     "warning",
@@ -125,6 +126,8 @@ def _of_whom(finding: Finding, seen: set[str]) -> Finding:
 def events(management: Management, place: Place, hosted: Hosted, app: App) -> tuple[list[Finding], Awaited | None]:
     """Look at the topic and its subscriptions; return what was found, and what they were held against."""
     where = "events"
+    if app.settings.scans:
+        return [Finding("ok", where, "the blob trigger lists the containers by itself: it needs none")], None
     if not place.topic:
         cure = "Name the training account's system topic: --topic RESOURCE_ID; azd's outputs have it after `azd up`."
         return [Finding("warning", where, "not looked at: nothing says which topic they come from", cure)], None
@@ -147,10 +150,11 @@ def events(management: Management, place: Place, hosted: Hosted, app: App) -> tu
                 found.append(unread(f"subscription {one.name}", error, OF_EVENTS))
     awaited = Awaited(
         settings=app.settings,
-        host=hosted.site.default_host_name if hosted.site else "",
+        hosts=hosted.site.hosts if hosted.site else [],
         storage=_account(hosted.environ or {}),
         functions=None if hosted.functions is None else frozenset(one.name for one in hosted.functions),
         key=None if keys is None else keys.get(KEY) or "",
+        token=place.token,
         subscriptions=subscriptions,
         urls=urls,
     )

@@ -45,15 +45,18 @@ class Awaited(msgspec.Struct, frozen=True, kw_only=True):
     """What an app has to get its events by, and what was read of the topic."""
 
     settings: Settings
-    host: str
-    """Where the app answers."""
+    hosts: list[str]
+    """Where the app answers; the first is its own name."""
     storage: str
     """The account of the app's queue; empty: its connection does not tell."""
     functions: frozenset[str] | None
     """What the host has found; None: it could not be listed."""
     key: str | None
     """The system key; None: keys could not be read. Never shown."""
+    token: str
+    """What the names of the app's own subscriptions have in them, by azd; empty: nobody said."""
     subscriptions: list[Subscription]
+    """All of the topic, those of others among them."""
     urls: dict[str, str]
     """The webhooks' addresses, with keys, by subscription, as far as they could be read. Never shown."""
 
@@ -71,7 +74,7 @@ class Awaited(msgspec.Struct, frozen=True, kw_only=True):
         right = [one for one in self.subscriptions if not self._astray(one, function)]
         here = [one for one in right if covers(one.filter, container)]
         if not here:
-            near = [one for one in self.subscriptions if covers(one.filter, container) and one not in right]
+            near = [one for one in self.ours() if covers(one.filter, container) and one not in right]
             if near:
                 what = (
                     f"subscription {near[0].name!r} {self._astray(near[0], function)}; the app awaits them by {target}"
@@ -95,6 +98,21 @@ class Awaited(msgspec.Struct, frozen=True, kw_only=True):
                 what = f"subscription {one.name!r} keeps no dead letters: what cannot be delivered leaves no trace"
                 yield Finding("warning", where, what, "The search finds its blobs; `azd provision` sets a container.")
 
+    def ours(self) -> list[Subscription]:
+        """Return the subscriptions that are the app's, whatever is wrong with them: a topic may have others', too."""
+        return [
+            one
+            for one in self.subscriptions
+            if (self.token and one.name.startswith(f"retrain-{self.token}-"))
+            or self._host(one) in self.hosts
+            or (self.storage and _account(one) == self.storage)
+        ]
+
+    def _host(self, one: Subscription) -> str:
+        """Return the host that a webhook is at; empty for others."""
+        url = self.urls.get(one.name) or str(one.to.properties.get("endpointBaseUrl") or "")
+        return urlsplit(url).netloc.lower()
+
     def _astray(self, one: Subscription, function: str) -> str:
         """Return where a subscription delivers to, if that is not where the app awaits a container's events."""
         wanted = "StorageQueue" if self.settings.events == "queue" else "WebHook"
@@ -102,10 +120,12 @@ class Awaited(msgspec.Struct, frozen=True, kw_only=True):
         if kind != wanted:
             return f"delivers to a {kind or 'target of no known type'} (RETRAIN_EVENTS is {self.settings.events!r})"
         if kind == "StorageQueue":
-            queue, account = str(told.get("queueName")), name_of(str(told.get("resourceId")))
+            queue, account = str(told.get("queueName")), _account(one)
             if queue != QUEUE or (self.storage and account != self.storage):
                 return f"delivers to queue {queue!r} of account {account!r}"
             return ""
+        if self._host(one) not in self.hosts:
+            return f"calls {self._host(one)}, the app answers at {self.hosts[0]}"
         url = self.urls.get(one.name)
         if url is None:
             return ""  # said already: its address could not be read
@@ -125,8 +145,8 @@ class Awaited(msgspec.Struct, frozen=True, kw_only=True):
         if self.settings.events == "queue" or one.name not in self.urls:
             return
         parts = urlsplit(self.urls[one.name])
-        if parts.netloc.lower() != self.host.lower() or parts.path != HOOK:
-            what = f"subscription {one.name!r} calls {parts.netloc}{parts.path}, the app answers at {self.host}{HOOK}"
+        if parts.path != HOOK:
+            what = f"subscription {one.name!r} calls {parts.path}; a blob trigger is told at {HOOK}"
             yield Finding("fault", where, what, again)
         if self.key is None:
             return
@@ -143,10 +163,15 @@ class Awaited(msgspec.Struct, frozen=True, kw_only=True):
         store = self.settings.datastores[datastore]
         function = arriving(self.settings)[store.connection, store.container]
         told, why = list[str](), list[str]()
-        for one in self.subscriptions:
+        for one in self.ours():
             reason = self._astray(one, function) or refusal(one.filter, subject(store.container, path))
             why.append(f"{one.name} {reason}") if reason else told.append(one.name)
         return told, why
+
+
+def _account(one: Subscription) -> str:
+    """Return the storage account that a subscription delivers to; empty where it is none."""
+    return name_of(str(one.to.properties.get("resourceId") or "")) if one.to.endpoint_type == "StorageQueue" else ""
 
 
 def function_of(url: str) -> str:
