@@ -16,6 +16,8 @@ from shared.operate import doctor as doctors
 from shared.operate.doctor import Examined
 from shared.operate.findings import Finding, sound
 
+NAME = "FUNCTION_APP_NAME"
+
 
 class Deployed(Unaided):
     """A command about what is deployed: where azd has an environment, a laptop's settings are of no interest."""
@@ -23,11 +25,13 @@ class Deployed(Unaided):
     def load(self, ctx: click.Context) -> None:
         """Take the settings of a stack that runs, else azd's; where there is neither, those of local.settings.json."""
         port, noted = ctx.params.pop("port"), azd.environment()
-        given = "FUNCTION_APP_NAME" in os.environ
-        if ctx.params["app"] or given or ("FUNCTION_APP_NAME" in noted and not environment.running()):
-            os.environ.update({name: value for name, value in noted.items() if not given or name not in os.environ})
-            return
-        environment.load(port)
+        given, known = os.environ.get(NAME), noted.get(NAME)
+        if given:  # as in azd's hooks
+            noted = {name: value for name, value in noted.items() if known == given and name not in os.environ}
+        if ctx.params["app"] or given or (known and not environment.running()):
+            os.environ.update(noted)
+        else:
+            environment.load(port)
 
 
 @click.command(cls=Deployed, context_settings=HELP)

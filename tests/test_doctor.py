@@ -391,6 +391,10 @@ def _another_host(chain: Chain) -> None:
     chain.hook(host="old-app.azurewebsites.net")
 
 
+def _another_path(chain: Chain) -> None:
+    chain.told["subscriptions"][0]["properties"] = deployed.subscription(CONTAINER, f"http://{chain.host}/api/other")
+
+
 def _stale_key(chain: Chain) -> None:
     chain.hook(key="the-stale-key")
 
@@ -472,6 +476,7 @@ FAULTS: list[tuple[str, Callable[[Chain], None], str, str, str]] = [
     ("blob", _unknown_function, "events of training-data", "'arrive_trainings', which the app does not", "Delete it"),
     ("blob", _another_function, "events of training-data", "calls function 'bury'", "Delete it"),
     ("blob", _another_host, "events of training-data", "calls old-app.azurewebsites.net", "Delete it"),
+    ("blob", _another_path, "events of training-data", "calls /api/other", "Delete it"),
     ("blob", _stale_key, "events of training-data", "another key", "Delete it"),
     ("blob", _no_system_key, "events of training-data", "no system key", "RETRAIN_BLOB_SOURCE"),
     ("blob", _another_container, "events of training-data", "containers/archive/blobs/", "TRAINING_DATASTORES"),
@@ -628,6 +633,20 @@ def test_subscriptions_of_others(chain: Chain) -> None:
     assert broken is not None
     assert broken.what == "no event subscription leads them to function 'arrive_training'"
     assert "Delete" not in broken.cure
+
+
+@pytest.mark.parametrize("chain", ["blob", "queue"], indirect=True)
+def test_subscription_to_the_apps_own_webhook(chain: Chain) -> None:
+    """It delivers with a token, whatever RETRAIN_EVENTS says: neither a function nor a key is looked for."""
+    address = f"http://{chain.host}{subscribed.CALLERS}"
+    chain.told["subscriptions"][0]["properties"] = deployed.subscription(CONTAINER, address)
+    assert warned(chain.examine().findings) == []
+
+
+def test_webhook_with_the_master_key(chain: Chain) -> None:
+    """The host takes it, too."""
+    chain.hook(key=KEY)
+    assert warned(chain.examine().findings) == []
 
 
 def test_app_that_lists_containers_needs_no_events(chain: Chain) -> None:
@@ -849,9 +868,10 @@ def test_stack_that_runs(events: str, tmp_path: Path) -> None:
         assert run("doctor").stdout.splitlines()[-1] == "first broken link: none"
 
 
-@pytest.mark.parametrize(
-    "name", sorted(deployed.outputs("grid", "").keys() - {"RETRAIN_MANAGEMENT_URL", "AZURE_SUBSCRIPTION_ID"}
-)
+OUTPUTS = deployed.outputs("grid", "").keys() - {"RETRAIN_MANAGEMENT_URL", "AZURE_SUBSCRIPTION_ID"}
+
+
+@pytest.mark.parametrize("name", sorted(OUTPUTS))
 def test_names_are_those_of_the_templates(name: str) -> None:
     """What doctor goes by, azd notes; the subscription's id it has by itself."""
     outputs = (Path(__file__).parents[1] / "infra" / "main.bicep").read_text()

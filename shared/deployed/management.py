@@ -49,6 +49,7 @@ class Function(msgspec.Struct, frozen=True, rename="camel"):
 class Keys(msgspec.Struct, frozen=True, rename="camel"):
     """The host's keys. Never shown."""
 
+    master_key: str | None = None
     function_keys: dict[str, str | None] = {}
     system_keys: dict[str, str | None] = {}
 

@@ -141,7 +141,7 @@ def events(management: Management, place: Place, hosted: Hosted, app: App) -> tu
         cure = "`azd up` makes it, or uses the one that the training account has (TRAINING_TOPIC_ID)."
         return [Finding("fault", where, f"there is none at {place.topic}", cure)], None
     found = [_source(where, source, app)]
-    urls, keys = dict[str, str](), hosted.keys.system_keys if hosted.keys else None
+    urls, keys = dict[str, str](), hosted.keys
     for one in subscriptions if app.settings.events == "blob" else ():
         if one.to.endpoint_type == "WebHook":
             try:
@@ -153,7 +153,8 @@ def events(management: Management, place: Place, hosted: Hosted, app: App) -> tu
         hosts=hosted.site.hosts if hosted.site else [],
         storage=_account(hosted.environ or {}),
         functions=None if hosted.functions is None else frozenset(one.name for one in hosted.functions),
-        key=None if keys is None else keys.get(KEY) or "",
+        key=None if keys is None else keys.system_keys.get(KEY) or "",
+        master=(keys and keys.master_key) or "",
         token=place.token,
         subscriptions=subscriptions,
         urls=urls,

@@ -7,9 +7,8 @@ them have to hold), "Azure Blob Storage as an Event Grid source" (which call rai
 """
 
 import hmac
-import re
 from collections.abc import Callable, Iterator
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import msgspec
 
@@ -29,7 +28,7 @@ QUEUE = "retrain-events"
 KEY = "blobs_extension"
 FUNCTION = "Host.Functions."
 HOOK = "/runtime/webhooks/blobs"
-_CONTAINER = re.compile(r"/blobServices/default/containers/(?P<name>[^/]+)(?:/.*)?", re.IGNORECASE | re.DOTALL)
+CALLERS = "/api/retrain"  # takes events, too, with a token in place of a key
 
 AGAIN = {
     "blob": "Delete it (az eventgrid system-topic event-subscription delete), then `azd hooks run postdeploy`.",
@@ -53,6 +52,8 @@ class Awaited(msgspec.Struct, frozen=True, kw_only=True):
     """What the host has found; None: it could not be listed."""
     key: str | None
     """The system key; None: keys could not be read. Never shown."""
+    master: str
+    """The host's master key, which opens everything. Never shown."""
     token: str
     """What the names of the app's own subscriptions have in them, by azd; empty: nobody said."""
     subscriptions: list[Subscription]
@@ -104,33 +105,37 @@ class Awaited(msgspec.Struct, frozen=True, kw_only=True):
             one
             for one in self.subscriptions
             if (self.token and one.name.startswith(f"retrain-{self.token}-"))
-            or self._host(one) in self.hosts
+            or self._address(one).netloc.lower() in self.hosts
             or (self.storage and _account(one) == self.storage)
         ]
 
-    def _host(self, one: Subscription) -> str:
-        """Return the host that a webhook is at; empty for others."""
-        url = self.urls.get(one.name) or str(one.to.properties.get("endpointBaseUrl") or "")
-        return urlsplit(url).netloc.lower()
+    def _address(self, one: Subscription) -> SplitResult:
+        """Return a webhook's address, without its query where that could not be read; an empty one of others."""
+        return urlsplit(self.urls.get(one.name) or str(one.to.properties.get("endpointBaseUrl") or ""))
+
+    def _by_callers(self, one: Subscription) -> bool:
+        """Tell whether a subscription delivers as a caller of the app: that works whatever RETRAIN_EVENTS says."""
+        address = self._address(one)
+        return address.netloc.lower() in self.hosts and address.path == CALLERS
 
     def _astray(self, one: Subscription, function: str) -> str:
         """Return where a subscription delivers to, if that is not where the app awaits a container's events."""
         wanted = "StorageQueue" if self.settings.events == "queue" else "WebHook"
-        kind, told = one.to.endpoint_type, one.to.properties
+        kind, address = one.to.endpoint_type, self._address(one)
+        if self._by_callers(one):
+            return ""
         if kind != wanted:
             return f"delivers to a {kind or 'target of no known type'} (RETRAIN_EVENTS is {self.settings.events!r})"
         if kind == "StorageQueue":
-            queue, account = str(told.get("queueName")), _account(one)
-            if queue != QUEUE or (self.storage and account != self.storage):
-                return f"delivers to queue {queue!r} of account {account!r}"
-            return ""
-        if self._host(one) not in self.hosts:
-            return f"calls {self._host(one)}, the app answers at {self.hosts[0]}"
-        url = self.urls.get(one.name)
-        if url is None:
-            return ""  # said already: its address could not be read
-        called = function_of(url)
-        if called == function:
+            queue, account = str(one.to.properties.get("queueName")), _account(one)
+            astray = queue != QUEUE or (self.storage and account != self.storage)
+            return f"delivers to queue {queue!r} of account {account!r}" if astray else ""
+        if address.netloc.lower() not in self.hosts:
+            return f"calls {address.netloc}, the app answers at {self.hosts[0]}"
+        if address.path != HOOK:
+            return f"calls {address.path}, the blob trigger is told at {HOOK}"
+        called = _query(address.query, "functionName").removeprefix(FUNCTION)
+        if one.name not in self.urls or called == function:  # what could not be read is said already
             return ""
         if self.functions is not None and called not in self.functions:
             return f"calls function {called!r}, which the app does not have: the host answers 202, and events are lost"
@@ -142,21 +147,18 @@ class Awaited(msgspec.Struct, frozen=True, kw_only=True):
         if one.provisioning_state != "Succeeded":
             what = f"subscription {one.name!r} is {one.provisioning_state or 'in no known state'}, and delivers nothing"
             yield Finding("fault", where, what, again)
-        if self.settings.events == "queue" or one.name not in self.urls:
+        if self.key is None or one.name not in self.urls or self._by_callers(one):
             return
-        parts = urlsplit(self.urls[one.name])
-        if parts.path != HOOK:
-            what = f"subscription {one.name!r} calls {parts.path}; a blob trigger is told at {HOOK}"
-            yield Finding("fault", where, what, again)
-        if self.key is None:
+        code = _query(self._address(one).query, "code").encode()
+        if any(key and hmac.compare_digest(code, key.encode()) for key in (self.key, self.master)):
             return
-        if not self.key:
+        if self.key:
+            what = f"subscription {one.name!r} brings another key than the host's {KEY!r}: deliveries are answered 401"
+            yield Finding("fault", where, what, f"{again} What came meanwhile is found by the search.")
+        else:
             what = f"the host has no system key {KEY!r}, which deliveries have to bring"
             cure = "It makes one for a blob trigger on events: is RETRAIN_BLOB_SOURCE set to something else?"
             yield Finding("fault", where, what, cure)
-        elif not hmac.compare_digest(_query(parts.query, "code").encode(), self.key.encode()):
-            what = f"subscription {one.name!r} brings another key than the host's {KEY!r}: deliveries are answered 401"
-            yield Finding("fault", where, what, f"{again} What came meanwhile is found by the search.")
 
     def told_of(self, datastore: str, path: str) -> tuple[list[str], list[str]]:
         """Return which subscriptions tell the app of a blob; and why each other one does not."""
@@ -174,11 +176,6 @@ def _account(one: Subscription) -> str:
     return name_of(str(one.to.properties.get("resourceId") or "")) if one.to.endpoint_type == "StorageQueue" else ""
 
 
-def function_of(url: str) -> str:
-    """Return the function that a webhook's address names."""
-    return _query(urlsplit(url).query, "functionName").removeprefix(FUNCTION)
-
-
 def _query(query: str, name: str) -> str:
     return parse_qs(query).get(name, [""])[0]
 
@@ -190,9 +187,8 @@ def subject(container: str, path: str) -> str:
 
 def covers(told: Filter, container: str) -> bool:
     """Tell whether a filter lets anything of a container through, by how subjects have to begin."""
-    begins = told.subject_begins_with or ""
-    found = _CONTAINER.fullmatch(begins)
-    return found["name"].lower() == container.lower() if found else subject(container, "").startswith(begins)
+    begins, below = (told.subject_begins_with or "").lower(), subject(container, "").lower()
+    return begins.startswith(below) or below.startswith(begins)
 
 
 def refusal(told: Filter, about: str, api: str = WRITES[0], kind: str = CREATED) -> str:
