@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import azure.functions as func
 import click
@@ -19,8 +21,10 @@ import pytest
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient
 from azure.storage.queue import QueueServiceClient
+from click.testing import CliRunner
 
 from cli import azd
+from cli.commands import commands
 from functions import operate as operated
 from functions.events import POISON, QUEUE
 from functions.poison import QUEUE as BLOB_POISON
@@ -726,6 +730,44 @@ def test_what_azd_has_noted(tmp_path: Path) -> None:
     other = Place.of(found, app=place.app.replace("func-x", "func-y"))
     assert other is not None
     assert (other.topic, other.delivery) == ("", "")
+
+
+def printed(*words: str, **environ: str) -> Any:
+    """Run the command in this process, in which alone the app's health is answered; return its JSON."""
+    with mock.patch.dict(os.environ, environ):
+        done = CliRunner().invoke(commands, ["doctor", "--json", *words])
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_app_of_the_environment(chain: Chain) -> None:
+    """As in azd's hooks; nothing of local settings is taken, and what azd has of another app does not mix with it."""
+    chain.examine()
+    chain.monkeypatch.setattr(azd, "environment", lambda: {"FUNCTION_APP_NAME": "x", "EVENT_TOPIC_NAME": "y"})
+    told = printed(**chain.outputs)
+    assert (told["ok"], told["first"], "story" in told) == (True, None, False)
+
+
+def test_app_of_azds_environment(chain: Chain) -> None:
+    """Where nothing else names one."""
+    chain.examine()
+    chain.monkeypatch.setattr(azd, "environment", lambda: chain.outputs)
+    told = printed(PATH)
+    assert told["findings"][0]["what"] == f"is running, at {chain.host}"
+    assert told["story"]["path"] == PATH
+
+
+def test_app_and_topic_by_their_ids(chain: Chain) -> None:
+    """Without azd; without the topic its events are not looked at."""
+    chain.examine()
+    place = Place.of(chain.outputs)
+    assert place is not None
+    management = {"RETRAIN_MANAGEMENT_URL": chain.workspace.base_url}
+    told = printed("--app", place.app, **management)
+    [warning] = [one for one in told["findings"] if one["level"] == "warning"]
+    assert "--topic RESOURCE_ID" in warning["cure"]
+    told = printed("--app", place.app, "--topic", place.topic, **management)
+    assert (told["ok"], [one for one in told["findings"] if one["level"] != "ok"]) == (True, [])
 
 
 @pytest.mark.parametrize("text", ['A="b', "\xff"])
