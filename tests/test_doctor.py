@@ -35,6 +35,7 @@ from shared import identity
 from shared.app import App, build
 from shared.deployed.place import Place
 from shared.errors import BadRequestError, ConfigurationError, EndpointError
+from shared.flow.arrive import arrive
 from shared.flow.tick import tick
 from shared.operate import health as healths
 from shared.operate import hosted, subscribed, waiting
@@ -820,8 +821,6 @@ def of_blob(made: Examined, path: str = PATH) -> list[Finding]:
 
 def test_blob_that_has_its_run(chain: Chain) -> None:
     """It is there, was told of, and has its request."""
-    from shared.flow.arrive import arrive
-
     app = chain.app()
     chain.workspace.upload(PATH, "a\n2\n")
     [outcome] = arrive(app, "training", PATH, Source.BLOB_EVENT)
@@ -834,6 +833,22 @@ def test_blob_that_has_its_run(chain: Chain) -> None:
     assert outcome.key in taken.what
     assert made.story is not None
     assert made.story.rules[0].verdict == "started"
+
+
+def test_blob_whose_run_failed(chain: Chain) -> None:
+    """The chain is sound; its run is the broken link, and acting again is the cure."""
+    app = chain.app()
+    chain.workspace.upload(PATH, "a\n2\n")
+    [outcome] = arrive(app, "training", PATH, Source.BLOB_EVENT)
+    assert outcome.entry is not None
+    run_id = outcome.entry.run_id
+    chain.workspace.control("POST", f"runs/{run_id}/status", {"status": "Failed", "error": "no column age"})
+    tick(app)
+    app.close()
+    broken = first(chain.examine(PATH).findings)
+    assert broken is not None
+    assert "is failed" in broken.what
+    assert f"./retrain redrive {outcome.key}" in broken.cure
 
 
 def test_blob_that_is_not_there(chain: Chain) -> None:

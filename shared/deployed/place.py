@@ -15,7 +15,7 @@ from shared.pipelines.clouds import CLOUDS, LOOPBACK, PUBLIC, cloud_at
 
 MANAGEMENT = "RETRAIN_MANAGEMENT_URL"
 _ID = re.compile(r"/subscriptions/[^/]+/resourceGroups/[^/]+/providers/(?P<kind>[^/]+/[^/]+)/(?P<name>[^/]+)", re.I)
-SITE, TOPIC, ACCOUNT = "Microsoft.Web/sites", "Microsoft.EventGrid/systemTopics", "Microsoft.Storage/storageAccounts"
+SITE, TOPIC = "Microsoft.Web/sites", "Microsoft.EventGrid/systemTopics"
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,7 +29,6 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     """Resource id of the training account's system topic; empty: nobody said."""
     delivery: str = ""
     """What azd was told of the way in, `blobTrigger` or `queue`; empty: nobody said."""
-
     token: str = ""
     """What azd has in the names of its event subscriptions; empty: nobody said."""
 
