@@ -22,7 +22,8 @@ from tests.test_commands import answer, run
 from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("local/*/README.md")]
+DOCS = [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/decisions/*.md")]
+PAGES = [*ROOT.glob("*.md"), *DOCS, *ROOT.glob("local/*/README.md")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 HTTP = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
 WORKSPACE = (ROOT / "local" / "workspace" / "README.md").read_text(encoding="utf-8")
@@ -37,6 +38,23 @@ def spans(page: str) -> list[str]:
 def blocks(page: str) -> list[str]:
     """Return the lines of the indented code of a page, without comments."""
     return [line.strip().partition("  #")[0].strip() for line in page.splitlines() if line.startswith("    ")]
+
+
+PROGRAMS = ("./retrain ", "python ", ".venv/bin/python ", "curl ", "az ", "azd ", "func ", "export ", "LIVE_AZUREML")
+AZURE = ("az ", "azd ", "export LIVE_AZUREML")
+
+
+def typed(page: str) -> list[tuple[str, bool]]:
+    """Return the commands in the indented code of a page, and of each whether the words before it say: needs Azure."""
+    found, words = list[tuple[str, bool]](), ""
+    for block in re.split(r"\n\s*\n", page):
+        if not block.startswith("    "):
+            words = " ".join(block.split())
+            continue
+        marked = re.search(r"needs? Azure\):$", words) is not None
+        lines = [line.strip().partition("  #")[0].strip() for line in block.splitlines()]
+        found += [(line, marked) for line in lines if line.startswith(PROGRAMS)]
+    return found
 
 
 def told(page: Path) -> list[str]:
@@ -59,6 +77,24 @@ def test_command_is_one_that_there_is(page: str, line: str) -> None:
     assert name in group.commands, f"{page}: there is no {name}"
     alone = [word for word in rest if word != "..."]
     group.commands[name].make_context(name, alone)
+
+
+RUN_BY = {  # what runs the commands of a page, or a single one
+    "tutorial.md": "test_docs_tutorial.py",
+    "operations.md": "test_docs_operations.py",
+    "./retrain demo --kind batch": "test_demo.py",
+    "./retrain package --out package.zip": "test_package.py",
+    "LIVE_AZUREML_REPLAY=recording.json ./retrain test tests/live": "test_live_replay.py",
+}
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_command_is_run_by_a_test_or_needs_azure(page: Path) -> None:
+    """What needs Azure says so before the block, in one way: `(needs Azure):`."""
+    for line, marked in typed(page.read_text(encoding="utf-8")):
+        assert marked or not (line.startswith(AZURE) or "https://" in line), f"needs Azure, and does not say so: {line}"
+        runner = RUN_BY.get(line) or RUN_BY.get(page.name)
+        assert marked or (runner and (ROOT / "tests" / runner).exists()), f"nobody runs this: {line}"
 
 
 def test_every_command_is_told_somewhere() -> None:

@@ -26,7 +26,16 @@ from tests.waiting import until
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 OFFLINE = PAGE.partition("\n## Offline\n")[2].partition("\n## With a real workspace\n")[0]
-NOT_CLONED = ("*.git", ".venv", ".retrain", "node_modules", "__pycache__", ".*_cache", ".hypothesis", "local.settings.json")
+NOT_CLONED = (
+    "*.git",
+    ".venv",
+    ".retrain",
+    "node_modules",
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+    "local.settings.json",
+)
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="the commands are for a POSIX shell")
 
@@ -75,7 +84,9 @@ class Reader:
             line = next(one.strip() for one in self.log.read_text().splitlines() if one.strip().startswith(begins))
         if line.startswith("./retrain "):
             name = line.split()[1]
-            line = line.replace("./retrain", f".venv/bin/python -m {'cli' if name in operators.commands else 'local'}", 1)
+            line = line.replace(
+                "./retrain", f".venv/bin/python -m {'cli' if name in operators.commands else 'local'}", 1
+            )
         if re.search(r"\bKEY\b", line):
             line = line.replace("KEY", self.newest()["key"])
         return line.replace("127.0.0.1:7071", f"{HOST}:{self.ports.app}").replace(

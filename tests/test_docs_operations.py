@@ -1,0 +1,131 @@
+"""docs/operations.md: its commands run as they stand there, its counts hold, and its sums are right."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from local.process import HOST
+from local.stack import Ports
+from shared.app import App
+from shared.flow.arrive import arrive as deliver
+from shared.flow.tick import tick
+from shared.rules.arrival import Source
+from shared.settings import read
+from tests.fixtures_workspace import LocalWorkspace
+from tests.samples import ENVIRON
+from tests.stacks import INCOME, start
+from tests.test_commands import answer, run
+from tests.test_docs import typed
+from tests.test_situations import Clock, clock, counted
+from tests.waiting import until
+
+__all__ = ["clock"]  # a fixture
+
+ROOT = Path(__file__).parent.parent
+PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+EXPLAINED_END = {"redrive", "close", "cancel", "check", "resume"}  # may say no, and why
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals as POSIX has them")
+
+
+@posix
+def test_commands_of_the_page(tmp_path: Path) -> None:
+    """In the order of the page, while a run has failed, a file waits for a role, and another came before any rule."""
+    with start(Ports.free(), tmp_path / "start.log") as made:
+        control = f"http://{HOST}:{made.ports.workspace}/_control/settings"
+        made.container.upload_blob("income/us/new.csv", b"\x00\x01 no table")
+
+        def failed() -> Any:
+            made.tick()
+            return answer("history", "--state", "failed")["retrains"]
+
+        [entry] = until(failed, timeout_s=60)
+        requests.post(control, json={"role": "none"}, timeout=10).raise_for_status()
+        made.container.upload_blob("income/us/waits.csv", INCOME)
+        until(lambda: answer("history", "--state", "deferred")["retrains"])
+        lines = [line for line, needs_azure in typed(PAGE) if not needs_azure]
+        assert len(lines) > 20
+        for line in lines:
+            assert line.startswith("./retrain "), line
+            words = re.sub(r' "[^"]*"', " text", line.replace("KEY", entry["key"])).split()[1:]
+            done = run(*words)
+            assert "Traceback" not in done.stderr, f"{line}\n{done.stderr}"
+            allowed = (0, 1) if words[0] in EXPLAINED_END or "backfill" in words else (0,)
+            assert done.returncode in allowed, f"{line}\n{done.stderr}"
+
+
+def test_file_of_several_environments(tmp_path: Path) -> None:
+    """One file, and another version by an app setting."""
+    [tables] = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    rules = read.FILE.read_text(encoding="utf-8").partition("[[rules]]")[2]
+    file = tmp_path / "retrain.toml"
+    file.write_text(f"{tables}\n[[rules]]{rules}", encoding="utf-8")
+    for stage, version in (("test", "4"), ("production", "3")):
+        target = read.load(file, {**ENVIRON, "STAGE": stage, "INCOME_VERSION": version}).pipelines["income"].target
+        assert (target.version, target.experiment) == (version, f"income-{stage}")
+
+
+# Costs
+
+
+def told(what: str) -> int:
+    """Return how many requests the page says something takes."""
+    [number] = re.findall(rf"(?m)^\| {re.escape(what)} \| (?:at most )?(\d+) \|", PAGE)
+    return int(number)
+
+
+@pytest.mark.usefixtures("empty_container")
+def test_counts(app: App, workspace: LocalWorkspace, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a tick with nothing to do, of an arrival, of a duplicate, and of following a run from its start to its end."""
+    idle = told("a tick with nothing to do, one rule, a small container")
+    tick(app)
+    for minutes in (2, 1, 1, 1, 1):
+        clock.on(minutes=minutes)
+        with counted(workspace, monkeypatch) as found:
+            tick(app)
+        assert found.total() <= idle
+    workspace.upload("income/us/a.csv", "a\n1\n")
+    with counted(workspace, monkeypatch) as found:
+        deliver(app, "training", "income/us/a.csv", Source.BLOB_EVENT)
+    assert found["storage"] == told("an arrival, from the event to its run")
+    with counted(workspace, monkeypatch) as found:
+        deliver(app, "training", "income/us/a.csv", Source.BLOB_EVENT)
+    assert found["storage"] == told("a duplicate of it")
+    [submission] = workspace.control("GET", "runs")
+    beyond = 0
+    for status in ("", "Running", "Finished"):
+        if status:
+            workspace.control("POST", f"runs/{submission['run_id']}/status", {"status": status})
+        clock.on(minutes=5)
+        with counted(workspace, monkeypatch) as found:
+            tick(app)
+        beyond += max(0, found["storage"] - idle + 1)  # of the seven one is written every five minutes only
+    assert [entry.state for entry in app.history(5)] == ["finished"]
+    assert beyond <= told("following a run to its end, beyond the ticks")
+
+
+SUMS = re.findall(r"`([^`=]+) = \$([\d.]+)`", PAGE)
+
+
+@pytest.mark.parametrize(("terms", "total"), SUMS)
+def test_sums(terms: str, total: str) -> None:
+    """Each is what its terms come to, rounded as it is shown."""
+    plain = terms.replace(",", "").replace("$", "")
+    assert re.fullmatch(r"[\d.]+(?: [*+] [\d.]+)*", plain)
+    exact = 0.0
+    for term in plain.split(" + "):
+        product = 1.0
+        for factor in term.split(" * "):
+            product *= float(factor)
+        exact += product
+    digits = len(total.partition(".")[2])
+    assert f"{exact:.{digits}f}" == total
+
+
+def test_sums_are_found() -> None:
+    """The pattern above still fits the page."""
+    assert len(SUMS) == PAGE.count(" = $") >= 10
