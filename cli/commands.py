@@ -14,12 +14,23 @@ import click
 from cli import environment
 from cli.check import check
 from cli.operator import HELP, Operators, Unaided
-from cli.output import print_detail, print_history, print_json, print_line, print_plan, print_skips, print_story, say
+from cli.output import (
+    print_detail,
+    print_history,
+    print_json,
+    print_line,
+    print_migration,
+    print_plan,
+    print_skips,
+    print_story,
+    say,
+)
 from shared.app import app
 from shared.flow import enter, folders
 from shared.ledger.entries import State
 from shared.ledger.skips import told_of
 from shared.ledger.table import Only
+from shared.operate import migrate as moves
 from shared.operate import pausing
 from shared.operate import plan as plans
 from shared.operate import redrive as operators
@@ -269,6 +280,15 @@ def why(path: str, datastore: str | None, as_json: bool) -> None:
     """Tell the whole story of the blob PATH: is it there, which rules take it, what has become of it."""
     story = stories.why(app(), datastore or app().only_datastore(), path)
     print_json(story) if as_json else print_story(story)
+
+
+@commands.command()
+@click.argument("pipeline", required=False)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def migrate(pipeline: str | None, as_json: bool) -> None:
+    """Print how PIPELINE, a published one, moves to a batch endpoint: table, inputs, rules, steps. Changes nothing."""
+    told = moves.migrate(app(), pipeline)
+    print_json(told) if as_json else print_migration(told)
 
 
 @commands.command()

@@ -14,6 +14,7 @@ from shared.errors import masked
 from shared.ledger.entries import Entry
 from shared.ledger.skips import Told
 from shared.operate.findings import Finding
+from shared.operate.migrate import Migration
 from shared.operate.plan import Planned
 from shared.operate.views import Detail
 from shared.operate.why import Story
@@ -136,3 +137,15 @@ def print_findings(found: Iterable[Finding]) -> None:
             say(f"         -> {finding.cure}")
     count = {level: sum(finding.level == level for finding in found) for level in LABELS}
     say(f"faults: {count['fault']}, warnings: {count['warning']}, ok: {count['ok']}")
+
+
+def print_migration(told: Migration) -> None:
+    """Print what goes into which file, then what to do."""
+    parts = [("retrain.toml, in place of the table:", told.table), ("The component declares:", told.interface)]
+    for title, text in parts:
+        say(title, bold=True)
+        say("".join(f"    {line}\n" for line in text.splitlines()))
+    say("Rules:", bold=True)
+    say("\n".join(f"    {text}" for text in told.rules or ["stay as they are"]))
+    say("\nSteps:", bold=True)
+    say("\n".join(f"    {number}. {text}" for number, text in enumerate(told.steps, 1)))

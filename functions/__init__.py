@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import azure.functions as func
 
-from functions import blob, openapi, operate, poison, timer, webhook
+from functions import blob, events, openapi, operate, poison, timer, webhook
 from shared.errors import ConfigurationError
 from shared.log import log
 from shared.settings import read
@@ -24,7 +24,11 @@ def blueprints() -> Iterator[func.Blueprint]:
         configured = read.load()
     except ConfigurationError as error:
         log("not_configured", logging.ERROR, reason=error)
+        return
+    yield timer.blueprint(configured)
+    # One way in by the platform's triggers: by both, each arrival would come twice, for nothing.
+    if configured.events == "queue":
+        yield events.blueprint
     else:
         yield blob.blueprint(configured)
-        yield timer.blueprint(configured)
         yield poison.blueprint(configured)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 import azure.functions as func
 import msgspec
 
+from functions.messages import content_of
 from shared.app import app
 from shared.flow import poison
 from shared.log import log
@@ -37,7 +38,7 @@ def _add(made: func.Blueprint, name: str, connection: str) -> None:
     @made.function_name(name)
     @made.queue_trigger(arg_name="message", queue_name=QUEUE, connection=connection)
     def bury(message: func.QueueMessage) -> None:
-        body = message.get_body()
+        body = content_of(message)
         try:
             told = msgspec.json.decode(body, type=Message)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:

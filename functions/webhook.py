@@ -14,6 +14,7 @@ from functions.asked import Dry, Nothing
 from functions.http import LARGEST_BODY, LARGEST_EVENTS, answer, json_of, operation, query_as, too_large, typed
 from shared.app import app
 from shared.errors import BadRequestError
+from shared.flow import send
 from shared.flow.outcome import Outcome
 from shared.operate.callers import proved
 from shared.operate.calls import Call, request
@@ -84,7 +85,7 @@ def _events(req: func.HttpRequest, headers: dict[str, str], body: Any) -> func.H
         raise BadRequestError(f"These are no events: {error}.") from error
     if (wanted := events.validation_of(told)) is not None:
         return answer(Handshake(validation_response=confirm(*wanted)))
-    return answer(Events(events=[_acted(outcomes) for outcomes in deliver(made, told)]))
+    return answer(Events(events=[_acted(outcomes) for outcomes in deliver(made, told, send.promptly())]))
 
 
 def _acted(outcomes: list[Outcome]) -> Acted:

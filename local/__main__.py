@@ -46,8 +46,9 @@ def _parts(_context: click.Context, _option: click.Parameter, value: str) -> lis
     "--events",
     default="scan",
     show_default=True,
-    type=click.Choice(["scan", "grid"]),
-    help="How the app hears of uploads: it lists the container (scan), or a stand-in of Event Grid tells it (grid).",
+    type=click.Choice(["scan", "grid", "queue"]),
+    help="How the app hears of uploads: it lists the container (scan), a stand-in of Event Grid tells its blob trigger "
+    "(grid), or puts events into a queue (queue).",
 )
 @click.option(
     "--parts",
@@ -102,6 +103,7 @@ def demo(as_json: bool, kind: Literal["pipeline", "batch", "both"]) -> None:
     default="pipeline",
     help="Of endpoint; both: what is deployed with --changes moves from one to the other.",
 )
+@click.option("--queue", is_flag=True, help="Event Grid fills a queue, with each event twice; nothing is scanned.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and progress on stderr.")
 def chaos(
     arrivals: int,
@@ -110,21 +112,30 @@ def chaos(
     no_keys: bool,
     changes: bool,
     kind: Literal["pipeline", "batch", "both"],
+    queue: bool,
     as_json: bool,
 ) -> None:
     """Upload while two apps are killed at random and a fifth of all submissions goes wrong; count the runs.
 
-    Every upload is announced three times: by scan, by Event Grid, by HTTP. Exit code 0 only when each has come to one
-    run, by what the workspace received, at what was pinned then; with --no-keys, to one run or to a request that is
-    held for an operator.
+    Every upload is announced three times: by scan, by Event Grid, by HTTP; or twice by queue, and by HTTP. Exit code 0
+    only when each has come to one run, by what the workspace received, at what was pinned then; with --no-keys, to one
+    run or to a request that is held for an operator.
     """
     from local.chaos import chaos
 
     if kind == "both" and not changes:
         raise click.UsageError("--kind both is about moving from one kind to the other: give --changes, too.")
-    keys = not no_keys
     sys.exit(
-        chaos(arrivals=arrivals, seed=seed, list_lag_s=list_lag, keys=keys, changes=changes, kind=kind, as_json=as_json)
+        chaos(
+            arrivals=arrivals,
+            seed=seed,
+            list_lag_s=list_lag,
+            keys=not no_keys,
+            changes=changes,
+            as_json=as_json,
+            kind=kind,
+            queue=queue,
+        )
     )
 
 

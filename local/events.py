@@ -1,23 +1,29 @@
 """A stand-in for Event Grid, which has no emulator: turns uploads to Azurite into `BlobCreated` events, and delivers.
 
     python -m local.events --storage "<connection string>" --container training-data --to "<webhook>"
+    python -m local.events --storage "<connection string>" --container training-data --queue retrain-events
 
-prints `events ready` once the webhook has passed the handshake; `./retrain start --events grid` starts it. As a
-library: `EventGrid(...)` as a context manager, and `publish(blob)` where nothing is to be watched.
+prints `events ready` once the webhook has passed the handshake, or the queue was found; `./retrain start --events grid`
+and `--events queue` start it. As a library: `EventGrid(...)` as a context manager, and `publish(blob)` where nothing is
+to be watched.
 
 As the service does it: an event is sent alone, at least once, in no order; delivered is what is answered 200 to 204
 within 30 s; 400, 401, 403 and 413 end it at once; all else is tried again on the service's schedule, up to 24 hours or
-30 attempts; what ends undelivered goes to the dead-letter container, where there is one. Source: Microsoft Learn,
-"Event Grid message delivery and retry", "Azure Blob Storage as an Event Grid source", "Webhook event delivery".
+30 attempts; what ends undelivered goes to the dead-letter container, where there is one. In a queue each event is a
+message of its own, one object as base64; 400, 403 and 413 end it there. Source: Microsoft Learn, "Event Grid message
+delivery and retry", "Azure Blob Storage as an Event Grid source", "Webhook event delivery", "Storage queue as an event
+handler".
 
 Differs: it finds uploads by listing containers, so of two versions within one interval the first raises no event, and a
 change of metadata alone does; deletions raise none, and renames only by `publish`; only the handshake answered at
-once is done; dead letters are written at once; no batches; a webhook that is down is not put on probation.
+once is done; dead letters are written at once; no batches; a webhook that is down is not put on probation; a queue is
+in the account of the blobs, and no identity is asked for.
 
 Never remembers anything over a restart, and never calls anything but loopback.
 """
 
 import asyncio
+import base64
 import ipaddress
 import itertools
 import json
@@ -39,6 +45,7 @@ import click
 import httpx
 from azure.core.exceptions import AzureError, HttpResponseError, ResourceNotFoundError
 from azure.storage.blob import BlobProperties, BlobServiceClient, BlobType
+from azure.storage.queue import QueueServiceClient
 
 from local.printable import handler
 
@@ -52,6 +59,7 @@ SPREAD = 0.1  # "a small randomization to all retry steps"
 LATE_S = 10.0  # a duplicate, or an event out of order, comes up to so much later
 DELIVERED = {200, 201, 202, 203, 204}
 FINAL = {400, 401, 403, 413}
+FINAL_OF_QUEUES = {400, 403, 413}
 AT_ONCE = 32  # deliveries under way at the same time
 ORIGIN = "eventgrid.azure.net"
 TOPIC = (
@@ -61,7 +69,7 @@ TOPIC = (
 
 
 class HandshakeError(RuntimeError):
-    """A webhook did not prove that it wants events; the message says how it answered."""
+    """A webhook did not prove that it wants events, or there is no such queue; the message says how it answered."""
 
 
 class Schema(StrEnum):
@@ -115,8 +123,10 @@ class Blob:
 class Subscription:
     """Who gets which events, and in which form."""
 
-    to: Sequence[str]
+    to: Sequence[str] = ()
     """The webhook. Several addresses stand for the instances behind one: each attempt goes to one, by chance."""
+    queue: str = ""
+    """The Storage queue, in place of a webhook."""
     name: str = "local"
     schema: Schema = Schema.EVENT_GRID
     subject_begins_with: str = ""
@@ -162,10 +172,8 @@ class EventGrid:
         `disorder`: the share of events that are delivered twice, or late; which ones, `seed` says.
         """
         self._storage = storage
-        for address in [
-            BlobServiceClient.from_connection_string(storage).url,
-            *(to for s in subscriptions for to in s.to),
-        ]:
+        services = [kind.from_connection_string(storage).url for kind in (BlobServiceClient, QueueServiceClient)]
+        for address in [*services, *(to for s in subscriptions for to in s.to)]:
             _require_loopback(address)
         self._subscriptions, self._watched = subscriptions, {container: dict[str, str]() for container in watch}
         self._speed, self._duplicates, self._disorder, self._seed = speed, duplicates, disorder, seed
@@ -186,7 +194,7 @@ class EventGrid:
         self.stop()
 
     def start(self) -> None:
-        """Validate the webhooks, note what is in the containers, and watch. Raises HandshakeError and AzureError."""
+        """Validate the targets, note what is in the containers, and watch. Raises HandshakeError and AzureError."""
         self._thread.start()
         try:
             self._call(self._begin())
@@ -219,11 +227,14 @@ class EventGrid:
 
     async def _begin(self) -> None:
         self._blobs = BlobServiceClient.from_connection_string(self._storage)
+        self._queues = QueueServiceClient.from_connection_string(self._storage, retry_total=0)  # we try again
         self._http = httpx.AsyncClient(timeout=self._wait_s, trust_env=False)
         self._free = asyncio.Semaphore(AT_ONCE)
         for subscription in self._subscriptions:
             for address in subscription.to:
                 await self._validate(subscription, address)
+            if subscription.queue:
+                await self._find(subscription.queue)
         for container, known in self._watched.items():
             known |= {str(blob.name): str(blob.etag) for blob in await asyncio.to_thread(self._list, container)}
         if self._watched:
@@ -234,6 +245,7 @@ class EventGrid:
             task.cancel()
         await asyncio.gather(*self._tasks, *self._watching, return_exceptions=True)
         await self._http.aclose()
+        self._queues.close()
         self._blobs.close()
 
     # Finding uploads
@@ -345,6 +357,13 @@ class EventGrid:
                 f"{address} failed the handshake of {subscription.schema}: {answer.status_code} {answer.text[:200]!r}"
             )
 
+    async def _find(self, queue: str) -> None:
+        """Look whether a queue is there, as making a subscription does. Raises HandshakeError."""
+        try:
+            await asyncio.to_thread(self._queues.get_queue_client(queue).get_queue_properties)
+        except ResourceNotFoundError as error:
+            raise HandshakeError(f"There is no queue {queue} at {self._queues.url}; make it first.") from error
+
     async def _deliver(
         self, subscription: Subscription, event: dict[str, Any], delay: float, chance: random.Random
     ) -> None:
@@ -352,7 +371,7 @@ class EventGrid:
         await asyncio.sleep(delay)
         age, published = 0.0, datetime.now(UTC)
         for attempt in itertools.count(1):
-            status, outcome = await self._attempt(subscription, event, attempt, chance.choice(subscription.to))
+            status, outcome = await self._attempt(subscription, event, attempt, chance)
             if status in DELIVERED:
                 self.counts["delivered"] += 1
                 log.info("delivered %s", event["subject"])
@@ -374,20 +393,35 @@ class EventGrid:
         await self._bury(subscription, {**event, **note})
 
     async def _attempt(
-        self, subscription: Subscription, event: dict[str, Any], attempt: int, address: str
+        self, subscription: Subscription, event: dict[str, Any], attempt: int, chance: random.Random
     ) -> tuple[int, str]:
         """Send an event once; return the status (0: none) and the outcome in a word."""
         try:
             async with self._free, asyncio.timeout(self._wait_s):
-                answer = await self._post(subscription, address, "Notification", event, attempt)
+                if subscription.queue:
+                    status = await self._put(subscription.queue, event)
+                else:
+                    address = chance.choice(subscription.to)
+                    status = (await self._post(subscription, address, "Notification", event, attempt)).status_code
         except TimeoutError:
             return 0, "TimedOut"
-        except httpx.HTTPError as error:
-            log.debug("%s: %s", address, error)
+        except (httpx.HTTPError, AzureError) as error:
+            log.debug("%s: %s", event["subject"], error)
             return 0, "SocketError"
-        known = answer.status_code in {status.value for status in HTTPStatus}
-        phrase = HTTPStatus(answer.status_code).phrase if known else f"Status {answer.status_code}"
-        return answer.status_code, phrase.replace(" ", "")
+        known = status in {status.value for status in HTTPStatus}
+        phrase = HTTPStatus(status).phrase if known else f"Status {status}"
+        return status, phrase.replace(" ", "")
+
+    async def _put(self, queue: str, event: dict[str, Any]) -> int:
+        """Put an event into a queue; return the status. Raises AzureError where there is none."""
+        text = base64.b64encode(json.dumps(event).encode()).decode()
+        try:
+            await asyncio.to_thread(self._queues.get_queue_client(queue).send_message, text)
+        except HttpResponseError as error:
+            if error.status_code is None:
+                raise
+            return error.status_code
+        return HTTPStatus.CREATED
 
     async def _post(
         self, subscription: Subscription, address: str, kind: str, event: dict[str, Any], attempt: int = 1
@@ -423,7 +457,7 @@ class EventGrid:
 
 def _given_up(subscription: Subscription, status: int, outcome: str, attempt: int, next_at: float) -> str:
     """Return why an event is not tried again after a failed attempt; empty: it is, at the age of `next_at`."""
-    if status in FINAL:
+    if status in (FINAL_OF_QUEUES if subscription.queue else FINAL):
         return f"UndeliverableDueToHttp{outcome}"
     if attempt >= subscription.most_attempts:
         return "MaxDeliveryAttemptsExceeded"
@@ -480,7 +514,8 @@ def _require_loopback(address: str) -> None:
 @click.command(help="Stand in for Event Grid: deliver an event for each upload to a container of Azurite.")
 @click.option("--storage", required=True, help="Connection string of Azurite.")
 @click.option("--container", "containers", required=True, multiple=True, help="Whose uploads; may be repeated.")
-@click.option("--to", required=True, multiple=True, help="Webhook; repeated: instances of it, one by chance a time.")
+@click.option("--to", multiple=True, help="Webhook; repeated: instances of it, one by chance a time.")
+@click.option("--queue", default="", help="Storage queue, in place of a webhook.")
 @click.option(
     "--schema", type=click.Choice([schema.value for schema in Schema]), default="EventGridSchema", show_default=True
 )
@@ -495,6 +530,7 @@ def main(
     storage: str,
     containers: Sequence[str],
     to: Sequence[str],
+    queue: str,
     schema: str,
     subject_begins_with: str,
     subject_ends_with: str,
@@ -512,6 +548,7 @@ def main(
         signal.signal(number, lambda *_: over.set())
     subscription = Subscription(
         to,
+        queue,
         schema=Schema(schema),
         subject_begins_with=subject_begins_with,
         subject_ends_with=subject_ends_with,
@@ -527,6 +564,8 @@ def main(
             disorder=disorder,
             seed=seed,
         )
+        if bool(to) == bool(queue):
+            raise ValueError("Give --to or --queue.")
         if dead_letter in containers:
             raise ValueError(f"--dead-letter: {dead_letter} is watched; its own letters would raise events.")
         with grid:

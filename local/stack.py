@@ -27,6 +27,7 @@ import psutil
 import requests
 from azure.core.exceptions import ResourceExistsError
 from azure.storage.blob import BlobServiceClient, ContainerSasPermissions, generate_container_sas
+from azure.storage.queue import QueueServiceClient
 from rich.console import Console
 from rich.text import Text
 
@@ -43,6 +44,12 @@ CONTAINER = "training-data"
 ENDPOINT = "income"  # the pipeline endpoint of the workspace stand-in that the shipped retrain.toml calls
 IDENTITY_HEADER = "local"  # as in local.settings.sample.json, so that an app started by hand finds this workspace, too
 BLOB_WEBHOOK = "/runtime/webhooks/blobs?functionName=Host.Functions."
+EVENTS_QUEUE = "retrain-events"
+# The app's settings by what `--events` promises; its status tells what it goes by.
+WAYS_IN = {
+    "grid": {"RETRAIN_EVENTS": "blob", "RETRAIN_BLOB_SOURCE": "EventGrid"},
+    "queue": {"RETRAIN_EVENTS": "queue"},
+}
 EVENTS_SPEED = 10  # how much sooner than Event Grid its stand-in tries again: after a second, three, six, thirty
 FAULTS_LAST_S = 3  # what the app complains of for longer is not a part that is just coming up
 
@@ -87,7 +94,8 @@ class Stack:
     ) -> None:
         """Prepare; nothing is started yet.
 
-        `events`: how the app hears of uploads. "scan": it lists the container; "grid": a stand-in of Event Grid tells.
+        `events`: how the app hears of uploads. "scan": it lists the container; "grid": a stand-in of Event Grid tells
+        its blob functions; "queue": the stand-in puts events into the app's queue.
         `environment` and `file` (local.settings.json) are what may win over the wiring, see `app_settings`; left out,
         nothing does, so that a demo or a test can never reach a real workspace. `more`: further app settings. `keep` is
         the folder in which storage and the workspace keep what they have; left out, it is gone when they end.
@@ -151,7 +159,7 @@ class Stack:
             self._read_info()
         if "app" in self.parts:
             self.start_app()
-            if self.events == "grid":
+            if self.events in WAYS_IN:
                 self._start_events()
 
     def start_app(self, port: int | None = None, **settings: str) -> Child:
@@ -180,20 +188,31 @@ class Stack:
         return child
 
     def _start_events(self) -> None:
-        """Start a stand-in of Event Grid for each blob function of the app. Raises ChildFailedError."""
+        """Start a stand-in of Event Grid for each subscription of the app. Raises ChildFailedError."""
         _, status = get_json(f"{self.app_url}/api/status")
-        if not isinstance(status, dict) or status.get("blob_source") != "EventGrid":
-            raise ChildFailedError(
-                "The app waits for no events: RETRAIN_BLOB_SOURCE says otherwise than --events grid."
-            )
+        said = status if isinstance(status, dict) else {}
+        for setting, value in WAYS_IN[self.events].items():
+            if said.get(setting.removeprefix("RETRAIN_").lower()) != value:
+                raise ChildFailedError(
+                    f"The app waits for no such events: {setting} says otherwise than --events {self.events}."
+                )
         functions = blob_functions({**self._settings(), **self.file, **self.environment})
+        if self.events == "queue":
+            make_queue(self.storage)
+            self._start_grid("events", list(functions), "--queue", EVENTS_QUEUE)
+            return
         for container, function in functions.items():
             name = f"events-{container}" if len(functions) > 1 else "events"
-            command = [sys.executable, "-m", "local.events", "--storage", self.storage, "--container", container]
-            command += ["--to", f"{self.app_url}{BLOB_WEBHOOK}{function}", "--speed", str(EVENTS_SPEED)]
-            child = self._begin(name, self.ports.app, command)
-            child.wait_until(functools.partial(_says, child, "events ready"))
-            self.say(f"{name:<10} ready, for uploads to {container}")
+            self._start_grid(name, [container], "--to", f"{self.app_url}{BLOB_WEBHOOK}{function}")
+
+    def _start_grid(self, name: str, containers: Sequence[str], *target: str) -> None:
+        """Start a stand-in of Event Grid that tells one target of uploads."""
+        command = [sys.executable, "-m", "local.events", "--storage", self.storage, *target]
+        command += ["--speed", str(EVENTS_SPEED)]
+        command += [word for container in containers for word in ("--container", container)]
+        child = self._begin(name, self.ports.app, command)
+        child.wait_until(functools.partial(_says, child, "events ready"))
+        self.say(f"{name:<10} ready, for uploads to {', '.join(containers)}")
 
     def check(self) -> None:
         """Raise ChildFailedError when a part has ended by itself."""
@@ -264,8 +283,8 @@ class Stack:
             "FUNCTIONS_WORKER_RUNTIME": "python",
         }
         started = (storage if "storage" in self.parts else {}) | (workspace if "workspace" in self.parts else {})
-        if self.events == "grid" and "app" in self.parts:
-            started |= {"RETRAIN_BLOB_SOURCE": "EventGrid"}
+        if "app" in self.parts:
+            started |= WAYS_IN.get(self.events, {})
         settings = app_settings(
             environment=self.environment, started=started, file=self.file, expected=always | storage | workspace
         )
@@ -335,6 +354,12 @@ def make_containers(storage: str, settings: Mapping[str, str]) -> None:
         for name in blob_functions(settings) or {CONTAINER: ""}:
             with contextlib.suppress(ResourceExistsError):
                 service.create_container(name)
+
+
+def make_queue(storage: str) -> None:
+    """Make the queue that events come by: neither a subscription nor a function does."""
+    with QueueServiceClient.from_connection_string(storage) as service, contextlib.suppress(ResourceExistsError):
+        service.create_queue(EVENTS_QUEUE)
 
 
 def blob_functions(settings: Mapping[str, str]) -> dict[str, str]:

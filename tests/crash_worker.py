@@ -51,7 +51,7 @@ from shared.rules.arrival import Source
 from shared.settings import model
 from shared.settings.model import LedgerTable, Pipeline, PipelineEndpoint, Settings
 from shared.storage.datastores import Datastore
-from tests import samples
+from tests import queued, samples
 
 PATIENCE_S = 30  # a worker that hangs is ended after so long
 
@@ -126,7 +126,7 @@ class Site(msgspec.Struct, kw_only=True):
 class Action(msgspec.Struct, kw_only=True):
     """One thing that the platform or an operator has the application do."""
 
-    name: Literal["arrive", "request", "tick", "bury", "redrive"]
+    name: Literal["arrive", "event", "request", "tick", "bury", "bury_event", "redrive"]
     path: str = ""
     etag: str = ""
     key: str = ""
@@ -136,12 +136,16 @@ class Action(msgspec.Struct, kw_only=True):
         match self.name:
             case "arrive":
                 arrive(app, "training", self.path, Source.BLOB_SCAN)
+            case "event":
+                queued.take(app, queued.encoded(queued.grid(queued.url_of(app, self.path))))
             case "request":
                 request(app, Call(datastore="training", path=self.path))
             case "tick":
                 tick(app)
             case "bury":
                 bury(app, "training", self.path, self.etag, samples.WRITTEN)
+            case "bury_event":
+                queued.bury(app, queued.encoded(queued.cloud(queued.url_of(app, self.path), self.etag)))
             case "redrive":
                 redrive(app, self.key)
 

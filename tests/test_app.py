@@ -12,6 +12,7 @@ import pytest
 from tests.samples import ENVIRON
 
 ROOT = Path(__file__).parent.parent
+CHOSEN = {"RETRAIN_BLOB_SOURCE", "RETRAIN_EVENTS"}
 INDEX = """
 import asyncio, json, sys
 from pathlib import Path
@@ -23,7 +24,7 @@ print(json.dumps({f.name: [dict(b) for b in f.bindings] for f in functions}))
 
 def index(environ: dict[str, str]) -> dict[str, list[dict[str, Any]]]:
     """Return the raw bindings by function, as indexed in a process of its own with these app settings."""
-    clean = {key: value for key, value in os.environ.items() if key not in {*ENVIRON, "RETRAIN_BLOB_SOURCE"}}
+    clean = {key: value for key, value in os.environ.items() if key not in {*ENVIRON, *CHOSEN}}
     done = subprocess.run(
         [sys.executable, "-c", INDEX, str(ROOT)], env={**clean, **environ}, cwd=ROOT, capture_output=True, text=True
     )
@@ -96,6 +97,16 @@ def test_source_of_the_blob_trigger_is_an_app_setting() -> None:
     """Events in the cloud, a scan on a laptop."""
     [trigger] = index({**ENVIRON, "RETRAIN_BLOB_SOURCE": "LogsAndContainerScan"})["arrive_training"]
     assert trigger["source"] == "LogsAndContainerScan"
+
+
+def test_events_come_by_a_queue_in_place_of_the_blob_trigger() -> None:
+    """One way in by the platform's triggers; both queues are in the app's own storage."""
+    found = index({**ENVIRON, "RETRAIN_EVENTS": "queue"})
+    assert set(found) == {*HTTP, "tick", "events", "events_poison"}
+    for name, queue in (("events", "retrain-events"), ("events_poison", "retrain-events-poison")):
+        [trigger] = found[name]
+        assert (trigger["type"], trigger["queueName"]) == ("queueTrigger", queue)
+        assert trigger["connection"] == "AzureWebJobsStorage"
 
 
 def test_app_with_a_faulty_configuration_has_its_http_functions() -> None:

@@ -21,9 +21,10 @@ from shared.ledger.entries import Entry, State
 from shared.operate import check as checks
 from shared.operate import redrive as operators
 from shared.operate.calls import Call
+from shared.operate.compared import parameters
 from shared.operate.plan import plan_call
 from shared.pipelines.address import Address
-from shared.pipelines.base import Limits, NotAccepted, Phase, Refused, Submitted, Unknown
+from shared.pipelines.base import Input, Limits, NotAccepted, Phase, Refused, Submitted, Unknown
 from shared.pipelines.batch import BatchEndpoint as Client
 from shared.pipelines.batch import invocation
 from shared.pipelines.calls import new_session
@@ -493,6 +494,15 @@ def test_operator_cancels_and_plans(made: App, workspace: LocalWorkspace) -> Non
         ({}, {"parameters": {"sed": "1"}}, "no parameter 'sed'; did you mean 'seed'"),
         ({}, {"parameters": {"seed": "many"}}, "'many' is no number"),
         ({}, {"data_path": DataPathParameter(parameter="data")}, "does not give 'input_data'"),
+        (
+            {},
+            {
+                "path": "income/{c}/*.csv",
+                "data_path": DataPathParameter(parameter="input_data", grain="folder"),
+                "settle": Settle(quiet="1m"),
+            },
+            "is declared as uri_file, and is given as uri_folder",
+        ),
     ],
 )
 def test_check_of_a_batch_endpoint(
@@ -508,6 +518,13 @@ def test_check_of_a_batch_endpoint(
     made = over(app, workspace, pipelines={"income": pipeline(workspace, **changes)}, rules=(samples.changed(**rule),))
     told = [finding for finding in checks.check(made) if finding.level != "ok"]
     assert any(says in finding.what for finding in told) if says else told == [], told
+
+
+def test_input_that_takes_no_path() -> None:
+    """MLTable is not supported as an input of a batch endpoint: a fault before anything is sent."""
+    inputs = [Input(name="input_data", assignment="data_path", type="mltable", required=True)]
+    [fault] = parameters(samples.RULE, inputs)
+    assert (fault.level, "is declared as mltable" in fault.what) == ("fault", True)
 
 
 TABLE = """

@@ -29,7 +29,7 @@ from shared.rules.decision import RetrainRequest
 from shared.rules.match import match
 from shared.rules.rule import Rule, Settle
 from shared.settings.model import BatchEndpoint, ComponentJob, Datastore, Pipeline, PipelineEndpoint, Settings
-from tests import samples
+from tests import queued, samples
 from tests.fixtures_workspace import LocalWorkspace
 
 STEP = timedelta(minutes=11)  # of the clock, from tick to tick: longer than the grace period
@@ -400,6 +400,26 @@ def test_promise_in_each_cell(scene: Scene, state: str, change: str, caplog: pyt
         assert scene.runs() == [home]
         assert_finished(scene)
     assert "this is a fault of the application" not in caplog.text
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("scene", ["pipeline"], indirect=True)
+def test_event_that_waits_in_its_queue_meanwhile(scene: Scene, change: str) -> None:
+    """One run at what is pinned when it is taken; or, where no rule takes it, a skip, and one run by the search."""
+    scene.upload()
+    home, after = scene.goes_to(scene.before), CHANGES[change].make(scene.before, scene)
+    scene.with_settings(after)
+    queued.take(scene.app, queued.encoded(queued.grid(queued.url_of(scene.app, PATH))))
+    scene.tick()
+    if any(rule.path.startswith("income") for rule in after.rules):
+        assert scene.runs() == [scene.goes_to(after)]
+    else:
+        assert scene.runs() == []
+        assert PATH in scene.told()
+        scene.with_settings(scene.before)
+        scene.tick()
+        assert scene.runs() == [home]
+    assert_finished(scene)
 
 
 def assert_finished(scene: Scene) -> None:

@@ -42,6 +42,7 @@ NAMES = [
         (("--changes",), False),
         (("--kind", "batch"), False),
         (("--kind", "both", "--changes"), False),
+        (("--queue",), False),
     ],
     ids=str,
 )

@@ -128,3 +128,10 @@ def test_most_events_of_a_delivery() -> None:
     assert len(events.read({}, [event] * events.MOST)) == events.MOST == 1000
     with pytest.raises(ValueError, match="1,001 events at once; at most 1,000"):
         events.read({}, [event] * 1001)
+
+
+@pytest.mark.parametrize("time", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-11-25", "x", 3, None])
+def test_event_at_a_time_that_is_none_of_ours(time: Any) -> None:
+    """It is an event all the same, that does not say when."""
+    [event] = events.read({}, {"eventType": "x", "eventTime": time, "data": {}})
+    assert event.time is None

@@ -22,7 +22,7 @@ from tests.test_commands import answer, run
 from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
-DOCS = [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/decisions/*.md")]
+DOCS = [*ROOT.glob("docs/**/*.md")]
 PAGES = [*ROOT.glob("*.md"), *DOCS, *ROOT.glob("local/*/README.md")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 HTTP = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")

@@ -11,8 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import click
 import pytest
 
+from cli.commands import commands as operators_commands
 from local.__main__ import main as local_commands
 
 ROOT = Path(__file__).parents[1]
@@ -121,10 +123,11 @@ def test_no_arguments_list_each_command(door: Door) -> None:
     assert door.calls() == []
 
 
-def test_each_development_command_exists(door: Door) -> None:
-    """What help lists for `python -m local` is what it has, and the other way round."""
-    listed = {name for name, command in door.module().COMMANDS.items() if command.module == "local"}
-    assert listed == set(local_commands.commands)
+@pytest.mark.parametrize(("module", "has"), [("local", local_commands), ("cli", operators_commands)])
+def test_each_command_exists(door: Door, module: str, has: click.Group) -> None:
+    """What help lists for a module is what it has, and the other way round."""
+    listed = {name for name, command in door.module().COMMANDS.items() if command.module == module}
+    assert listed == set(has.commands)
 
 
 def test_unknown_command(door: Door) -> None:

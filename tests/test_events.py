@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import uvicorn
 from azure.storage.blob import BlobBlock, BlobServiceClient, ContainerClient
+from azure.storage.queue import QueueClient, TextBase64DecodePolicy
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -117,6 +118,21 @@ def grid(container: ContainerClient, storage: str, subscription: Subscription, *
     given: dict[str, Any] = {"watch": [container.container_name], "speed": FAST, "interval_s": 0.05} | options
     with EventGrid(storage, [subscription], **given) as running:
         yield running
+
+
+@pytest.fixture
+def queue(storage: str) -> Iterator[QueueClient]:
+    """A queue of its own, whose messages are base64."""
+    name = f"q{uuid.uuid4().hex[:12]}"
+    with QueueClient.from_connection_string(storage, name, message_decode_policy=TextBase64DecodePolicy()) as client:
+        client.create_queue()
+        yield client
+        client.delete_queue()
+
+
+def queued(queue: QueueClient) -> list[dict[str, Any]]:
+    """Return the events in a queue."""
+    return [json.loads(message.content) for message in queue.receive_messages(messages_per_page=32)]
 
 
 def blob(name: str) -> Blob:
@@ -357,6 +373,59 @@ def test_several_instances_behind_one_webhook(storage: str, webhook: Webhook) ->
     assert running.counts["attempts"] > 0
 
 
+# To a queue
+
+
+@pytest.mark.parametrize("schema", [*Schema])
+def test_upload_becomes_a_message(storage: str, container: ContainerClient, queue: QueueClient, schema: Schema) -> None:
+    """One object as base64, in the subscription's schema; nobody asks for a handshake."""
+    with grid(container, storage, Subscription(queue=queue.queue_name, schema=schema)) as running:
+        written = container.upload_blob("a b.csv", b"1").get_blob_properties()
+        eventually(lambda: running.counts["delivered"])
+    [event] = queued(queue)
+    assert ("specversion" in event) == (schema is Schema.CLOUD_EVENTS)
+    assert event["data"]["url"] == f"{container.url}/a%20b.csv"
+    assert event["data"]["eTag"] == written.etag.strip('"')
+
+
+def test_duplicates_and_disorder_in_a_queue(storage: str, queue: QueueClient) -> None:
+    """As for a webhook: some twice, some late, all there."""
+    names = [f"{number:03}.csv" for number in range(20)]
+    options: dict[str, Any] = {"speed": FAST, "duplicates": 0.5, "disorder": 0.5}
+    with EventGrid(storage, [Subscription(queue=queue.queue_name)], **options) as running:
+        for name in names:
+            running.publish(blob(name))
+        eventually(settled(running, 20))
+    found = [event["subject"].partition("/blobs/")[2] for event in queued(queue)]
+    assert {*found} == {*names}
+    assert len(found) > 20
+    assert found != sorted(found)
+
+
+def test_queue_that_is_not_there(storage: str) -> None:
+    """No subscription is made to it; one that goes away later keeps its events waiting, and takes them again."""
+    with pytest.raises(HandshakeError, match="no queue nowhere"), EventGrid(storage, [Subscription(queue="nowhere")]):
+        pass
+    with QueueClient.from_connection_string(storage, f"q{uuid.uuid4().hex[:12]}") as client:
+        client.create_queue()
+        with EventGrid(storage, [Subscription(queue=client.queue_name)], speed=FAST) as running:
+            client.delete_queue()
+            running.publish(blob("a.csv"))
+            eventually(lambda: running.counts["attempts"])
+            client.create_queue()
+            eventually(settled(running, 1))
+            assert running.counts["delivered"] == 1
+        client.delete_queue()
+
+
+def test_webhook_and_queue_at_once(storage: str) -> None:
+    """A subscription has one target: exit code 1, and the reason."""
+    command = [sys.executable, "-m", "local.events", "--storage", storage, "--container", "c"]
+    for target in ([], ["--to", "http://127.0.0.1:1/", "--queue", "q"]):
+        done = subprocess.run([*command, *target], capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, "Give --to or --queue" in done.stderr) == (1, True)
+
+
 # As a process, and with the app
 
 
@@ -402,17 +471,24 @@ def test_as_a_process_without_a_webhook(storage: str) -> None:
     assert "does not answer" in done.stderr
 
 
-def test_app_that_scans(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`--events grid` is refused when the environment has the last word and says scan: nobody would take the events."""
-    monkeypatch.setenv("RETRAIN_BLOB_SOURCE", "LogsAndContainerScan")
-    stack = Stack(Ports.free(), logs=tmp_path, host="builtin", events="grid", environment=os.environ)
-    with pytest.raises(ChildFailedError, match="RETRAIN_BLOB_SOURCE"), stack:
+@pytest.mark.parametrize(
+    ("events", "setting", "value"),
+    [("grid", "RETRAIN_BLOB_SOURCE", "LogsAndContainerScan"), ("queue", "RETRAIN_EVENTS", "blob")],
+)
+def test_app_that_waits_for_no_such_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: str, setting: str, value: str
+) -> None:
+    """`--events` is refused when the environment has the last word and says otherwise: nobody would take them."""
+    monkeypatch.setenv(setting, value)
+    stack = Stack(Ports.free(), logs=tmp_path, host="builtin", events=events, environment=os.environ)
+    with pytest.raises(ChildFailedError, match=setting), stack:
         pass
 
 
-def test_app_in_event_grid_mode(tmp_path: Path) -> None:
-    """An upload becomes a run though nothing is polled: the stand-in told the app."""
-    with Stack(Ports.free(), logs=tmp_path, host="builtin", events="grid") as stack:
+@pytest.mark.parametrize("events", ["grid", "queue"])
+def test_app_that_is_told_of_events(tmp_path: Path, events: str) -> None:
+    """An upload becomes a run though no container is scanned: the stand-in told the app, or its queue."""
+    with Stack(Ports.free(), logs=tmp_path, host="builtin", events=events) as stack:
         with BlobServiceClient.from_connection_string(stack.storage) as service:
             service.get_blob_client("training-data", "income/us/a.csv").upload_blob(b"1")
 

@@ -61,6 +61,16 @@ def test_host_json_is_obeyed(app_dir: Path) -> None:
     assert found.queue_parallelism == 5
 
 
+def test_host_json_is_overridden(app_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """App settings named after the value's place win, as on the platform, whether host.json has it or not."""
+    (app_dir / "host.json").write_text('{"version": "2.0", "extensions": {"queues": {"maxDequeueCount": 7}}}')
+    monkeypatch.setenv("AzureFunctionsJobHost__extensions__queues__maxDequeueCount", "2")
+    monkeypatch.setenv("AzureFunctionsJobHost__extensions__queues__visibilityTimeout", "00:00:01")
+    monkeypatch.setenv("AzureFunctionsJobHost__extensions__http__routePrefix", "v1")
+    found = settings.load(app_dir)
+    assert (found.queue_attempts, found.queue_retry_delay_s, found.route_prefix) == (2, 1, "v1")
+
+
 @pytest.mark.parametrize(
     ("content", "told"),
     [

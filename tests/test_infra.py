@@ -180,7 +180,6 @@ def test_functions_are_the_apps(bicep: dict[str, dict[str, Any]]) -> None:
     assert 'name == "tick"' in (INFRA / "alerts.bicep").read_text()
 
 
-@pytest.mark.xfail(strict=True, reason="the function `events` is not in the app yet: take this mark away when it is")
 def test_function_of_the_queue_is_the_apps() -> None:
     """With its setting and its queue."""
     assert "RETRAIN_EVENTS" in known()

@@ -31,7 +31,7 @@ def test_shipped_file_is_sound() -> None:
     assert loaded.datastores["training"].container == "training-data"
     assert loaded.pipelines["income"].pin == "1"
     assert [rule.path for rule in loaded.rules] == ["income/**/*.csv"]
-    assert loaded.blob_source == "EventGrid"
+    assert (loaded.events, loaded.blob_source) == ("blob", "EventGrid")
     assert loaded.grace == timedelta(minutes=10)
 
 
@@ -59,7 +59,8 @@ def test_every_fault_is_in_one_message(tmp_path: Path) -> None:
         .replace("grain = ", "gran = ")
         + 'since = 2026-01-01T00:00:00\nsinze = "x"\n[piplines.a]\n'
     )
-    found = "\n".join(faults(tmp_path, text, {**ENVIRON, "RETRAIN_GRACE": "10", "RETRAIN_BLOB_SOURCE": "Poll"}))
+    wrong = {"RETRAIN_GRACE": "10", "RETRAIN_BLOB_SOURCE": "Poll", "RETRAIN_EVENTS": "both"}
+    found = "\n".join(faults(tmp_path, text, {**ENVIRON, **wrong}))
     for where in [
         "piplines: unknown table; did you mean 'pipelines'?",
         "datastores.training.contaner: unknown key; did you mean 'container'?",
@@ -72,8 +73,32 @@ def test_every_fault_is_in_one_message(tmp_path: Path) -> None:
         "rules[0] (income-files).since",
         "RETRAIN_GRACE",
         "RETRAIN_BLOB_SOURCE",
+        "RETRAIN_EVENTS: expected one of blob, queue; got 'both'",
     ]:
         assert where in found
+
+
+@pytest.mark.parametrize(
+    ("storage", "is_sound"),
+    [
+        ({"AzureWebJobsStorage": "UseDevelopmentStorage=true"}, True),
+        ({"AzureWebJobsStorage__accountName": "a"}, True),
+        ({"AzureWebJobsStorage__queueServiceUri": "https://a.queue.core.windows.net"}, True),
+        ({"AzureWebJobsStorage__blobServiceUri": "https://a.blob.core.windows.net"}, False),
+    ],
+)
+def test_queue_of_events_needs_queues_in_the_apps_own_storage(
+    tmp_path: Path, storage: dict[str, str], is_sound: bool
+) -> None:
+    """Its trigger would find none: a fault that names the settings that would do."""
+    environ = {**ENVIRON, "RETRAIN_EVENTS": "queue"}
+    del environ["AzureWebJobsStorage"]
+    if is_sound:
+        assert read.load(read.FILE, environ | storage).events == "queue"
+    else:
+        [fault] = faults(tmp_path, SHIPPED, environ | storage)
+        assert fault.startswith("app setting RETRAIN_EVENTS: ")
+        assert "AzureWebJobsStorage__queueServiceUri" in fault
 
 
 def test_unset_app_settings_are_named_with_the_place_that_needs_them(tmp_path: Path) -> None:
@@ -371,7 +396,7 @@ def test_secret_that_is_pasted_in_a_wrong_place_is_not_shown(tmp_path: Path, key
     except ConfigurationError as error:
         found.append(error)
     assert not any(SECRET in f"{error} {error.faults}" for error in found)
-    for setting in ("RETRAIN_BLOB_SOURCE", "RETRAIN_TIMER_SCHEDULE", "RETRAIN_GRACE"):
+    for setting in ("RETRAIN_EVENTS", "RETRAIN_BLOB_SOURCE", "RETRAIN_TIMER_SCHEDULE", "RETRAIN_GRACE"):
         [fault] = faults(tmp_path, SHIPPED, {**ENVIRON, setting: secret})
         assert SECRET not in fault
 

@@ -24,7 +24,15 @@ FAILURES = (ChildFailedError, PortTakenError, HandshakeError, ChaosError, reques
 
 
 def chaos(
-    *, arrivals: int, seed: int, list_lag_s: float, keys: bool, changes: bool, as_json: bool, kind: Kind = "pipeline"
+    *,
+    arrivals: int,
+    seed: int,
+    list_lag_s: float,
+    keys: bool,
+    changes: bool,
+    as_json: bool,
+    kind: Kind = "pipeline",
+    queue: bool = False,
 ) -> int:
     """Do it; return the exit code. With `as_json` stdout gets one JSON object and nothing else."""
     begun = time.monotonic()
@@ -38,7 +46,7 @@ def chaos(
     stack = Stack(Ports.free(), logs=logs, parts=parts, host="builtin", say=lambda line: console.print(f"  {line}"))
     try:
         with interruptible(), stack:
-            Chaos(stack, console, report, list_lag_s=list_lag_s, keys=keys, kind=kind).run()
+            Chaos(stack, console, report, list_lag_s=list_lag_s, keys=keys, kind=kind, queue=queue).run()
     except FAILURES as error:
         fault = str(error)
     except KeyboardInterrupt:

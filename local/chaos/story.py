@@ -26,7 +26,7 @@ from local.configuration import Kind
 from local.demo import DATASTORE
 from local.events import Blob, EventGrid, Subscription
 from local.process import HOST, Child, free_ports
-from local.stack import BLOB_WEBHOOK, CONTAINER, ENDPOINT, Stack, blob_functions, get_json
+from local.stack import BLOB_WEBHOOK, CONTAINER, ENDPOINT, EVENTS_QUEUE, Stack, blob_functions, get_json, make_queue
 
 # The app's timer: every other second; with many blobs, which it lists each time, less often.
 SCHEDULE, MANY, SCHEDULE_OF_MANY = "*/2 * * * * *", 500, "*/5 * * * * *"
@@ -45,9 +45,10 @@ class Chaos:
     """One run of it: `load`, `settle`, `judge`."""
 
     def __init__(
-        self, stack: Stack, console: Console, report: Report, *, list_lag_s: float, keys: bool, kind: Kind
+        self, stack: Stack, console: Console, report: Report, *, list_lag_s: float, keys: bool, kind: Kind, queue: bool
     ) -> None:
         self.stack, self.console, self.report, self.keys, self.kind = stack, console, report, keys, kind
+        self.queue = queue
         self.seed, self.changes = report.seed, report.changes is not None
         self.grace = grace_s(list_lag_s)
         self.list_lag_s = list_lag_s
@@ -68,6 +69,8 @@ class Chaos:
         self.control("settings", engine="instant", token_lifetime_s=TOKEN_LIFE_S)
         switches = {"give_back_keys": self.keys, "honour_job_names": self.keys}
         self.control("settings", list_lag_s=self.list_lag_s, **switches)
+        if self.queue:
+            make_queue(self.stack.storage)
         for app in APPS:
             self.start(app)
         self.load()
@@ -85,6 +88,8 @@ class Chaos:
             "RETRAIN_GRACE": f"{self.grace}s",
             "RETRAIN_TIMER_SCHEDULE": SCHEDULE if len(self.blobs) <= MANY else SCHEDULE_OF_MANY,
         }
+        if self.queue:
+            settings["RETRAIN_EVENTS"] = "queue"
         if configuration != Configuration():
             file = self.stack.logs / f"retrain-{configuration.number}.toml"
             file.write_text(configuration.toml(self.places), encoding="utf-8")
@@ -121,8 +126,11 @@ class Chaos:
         """Upload and announce everything, with faults, kills and changes, until all of it is made and announced."""
         function = blob_functions({"TRAINING_CONTAINER": CONTAINER})[CONTAINER]
         hooks = [f"{url}{BLOB_WEBHOOK}{function}" for url in self.urls]
-        seed = self.seed
-        with EventGrid(self.stack.storage, [Subscription(hooks)], speed=20, disorder=0.1, seed=seed, wait_s=10) as grid:
+        seed, often = self.seed, 1 if self.queue else 0
+        to = Subscription(queue=EVENTS_QUEUE) if self.queue else Subscription(hooks)
+        with EventGrid(
+            self.stack.storage, [to], speed=20, duplicates=often, disorder=0.1, seed=seed, wait_s=10
+        ) as grid:
             self.control("odds", rate=FAULTY, seed=seed, faults=fault_mix(self.grace))
             with ThreadPoolExecutor(CALLERS + 2, "load") as pool:
                 jobs = [pool.submit(self.upload, grid, pool)]

@@ -1,6 +1,6 @@
 """Reads host.json and local.settings.json, and resolves %SETTING% expressions and connections.
 
-Environment variables win over local.settings.json, as with Core Tools.
+Environment variables win over local.settings.json, as with Core Tools, and AzureFunctionsJobHost__... over host.json.
 
 Never logs a value: settings hold secrets; faults name the setting only.
 """
@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from local.host.errors import SettingsError
 HOST_STORAGE = "AzureWebJobsStorage"
 _HOST_ID = "AzureFunctionsWebHost__hostid"
 _LEVELS = {"trace": 10, "debug": 10, "information": 20, "warning": 30, "error": 40, "critical": 50, "none": 60}
+_OVERRIDES = "AzureFunctionsJobHost__"
 _IDENTITY_SUFFIXES = ("serviceUri", "blobServiceUri", "queueServiceUri", "accountName")
 
 
@@ -58,6 +60,9 @@ def load(app_dir: Path) -> Settings:
     if not path.is_file():
         raise SettingsError(f"{path} does not exist; {app_dir} is no function app")
     file = _JsonFile(path)
+    for name, value in os.environ.items():
+        if name.startswith(_OVERRIDES):
+            file.put(name.removeprefix(_OVERRIDES).split("__"), value)
     if file.get("version", "", str) != "2.0":
         raise SettingsError(f'{path}: "version" must be "2.0"')
     level = file.get("logging.logLevel.default", "Information", str)
@@ -160,6 +165,20 @@ class _JsonFile:
         if type(found) is not kind:
             raise SettingsError(f'{self._path}: "{key}" is {found!r}; expected a JSON {kind.__name__}')
         return found
+
+    def put(self, keys: Sequence[str], text: str) -> None:
+        """Lay a setting over a value; numbers and truth values are written as in JSON.
+
+        Source: Microsoft Learn, "host.json reference", Override host.json values.
+        """
+        place = self._content
+        for key in keys[:-1]:
+            place[key] = place[key] if isinstance(place.get(key), dict) else {}
+            place = place[key]
+        try:
+            place[keys[-1]] = json.loads(text)
+        except ValueError:
+            place[keys[-1]] = text
 
     def seconds(self, key: str, default: float) -> float:
         """Return a time span ("hh:mm:ss") in seconds."""

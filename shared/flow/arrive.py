@@ -90,6 +90,5 @@ def applicable_since(app: App, rule: Rule, source: Source) -> datetime | None:
     A listing has blobs of any age, so where the rule gives no time it is the moment the rule was first seen. An event
     is raised for a new blob only.
     """
-    scanned = app.settings.blob_source == "LogsAndContainerScan"
-    listed = source in (Source.BLOB_SCAN, Source.SEARCH) or (source == Source.POISON and scanned)
+    listed = source in (Source.BLOB_SCAN, Source.SEARCH) or (source == Source.POISON and app.settings.scans)
     return app.first_seen(rule) if rule.since is None and listed else rule.since

@@ -86,11 +86,26 @@ def _path(
         what = f"{wanted.parameter!r} is {PUBLISHED_AS[right]}, but is given as {PUBLISHED_AS[wanted.assignment]}"
         found.append(Finding("fault", table, what, f'Write assignment = "{right}" there.'))
     for taker in takers:
+        found += _kind(table, wanted, taker)
         if taker.datastore is not None and taker.datastore != datastore:
             what = f"its default is on datastore {taker.datastore!r}, the rule's is {datastore!r}"
             cure = "Nothing to do if the pipeline may read both; else make the rule for the other datastore."
             found.append(Finding("warning", table, what, cure))
     return found
+
+
+def _kind(table: str, wanted: DataPathParameter | FurtherDataPath, taker: Input) -> list[Finding]:
+    """Is the input of a component declared as what it is given, a file or a folder?"""
+    if taker.assignment == "string":
+        return []
+    if taker.type not in ("", "uri_file", "uri_folder"):
+        what = f"{taker.name!r} is declared as {taker.type}, which takes no path on a datastore here"
+        return [Finding("fault", table, what, "Declare it as uri_file or uri_folder: see docs/settings.md.")]
+    given = "uri_folder" if isinstance(wanted, DataPathParameter) and wanted.grain == "folder" else "uri_file"
+    if not isinstance(wanted, DataPathParameter) or taker.type in ("", given):
+        return []
+    what = f"{taker.name!r} is declared as {taker.type}, and is given as {given}, by the rule's grain"
+    return [Finding("warning", table, what, "Declare it so, or change the grain; the service may refuse it otherwise.")]
 
 
 def _plain(where: str, name: str, value: str, inputs: Collection[Input]) -> list[Finding]:

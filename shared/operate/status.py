@@ -79,6 +79,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     search: list[Searched]
     skips: Told
     """What was skipped within the last week: how often for which reason, and the last ones."""
+    events: str
+    """By which of the platform's triggers arrivals come in: `blob` or `queue`."""
     blob_source: str
     """How the blob trigger detects."""
 
@@ -116,6 +118,7 @@ def status(app: App) -> Status:
         blocked=blocked([one for found in work.values() for one in found.active]),
         search=_searches(app),
         skips=told_of(app.ledger),
+        events=app.settings.events,
         blob_source=app.settings.blob_source,
     )
 

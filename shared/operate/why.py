@@ -65,7 +65,7 @@ def why(app: App, datastore: str, path: str) -> Story:
         arrival = looked_at(app, path, datastore)
     except (BadRequestError, NotFoundError) as error:
         return Story(datastore=datastore, path=path, there=False, told=str(error), earlier=[view(one) for one in rows])
-    source = Source.BLOB_SCAN if app.settings.blob_source == "LogsAndContainerScan" else Source.BLOB_EVENT
+    source = Source.BLOB_SCAN if app.settings.scans else Source.BLOB_EVENT
     decisions = match(app.settings.rules, arrival, since_of_rules(app, source))
     told = [_by_rule(app, arrival, decision) for decision in decisions]
     current = {one.request.key for one in told if one.request}

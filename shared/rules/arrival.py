@@ -24,7 +24,7 @@ class Source(StrEnum):
     """Who told us of the arrival."""
 
     BLOB_SCAN = "blob_scan"  # the blob trigger, listing the container: also sees blobs that are long there
-    BLOB_EVENT = "blob_event"  # the blob trigger, by Event Grid: sees new blobs only
+    BLOB_EVENT = "blob_event"  # a storage event, by whichever way: sees new blobs only
     WEBHOOK = "webhook"  # a caller of POST /api/retrain, who names the blob
     SEARCH = "search"  # the search for arrivals that nobody told of
     POISON = "poison"  # the queue of arrivals that the platform gave up on

@@ -5,7 +5,8 @@ Sources: Microsoft Learn, "Azure Blob Storage as an Event Grid source"; CloudEve
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -16,6 +17,8 @@ VALIDATION = "Microsoft.EventGrid.SubscriptionValidationEvent"
 EARLY = {"CreateFile", "SftpCreate"}
 """Calls after which a blob of a hierarchical account is there without its data; what ends the writing tells, too."""
 MOST = 1000  # events in one delivery
+YEARS = range(2000, 9000)  # a key has the year with four digits
+_ZONED = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +27,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     type: str
     data: dict[str, Any]
     id: str = ""
+    time: datetime | None = None
+    """When it happened; None where it does not say."""
 
 
 class Announced(msgspec.Struct, frozen=True, kw_only=True):
@@ -34,6 +39,10 @@ class Announced(msgspec.Struct, frozen=True, kw_only=True):
     """A directory that was renamed: all that is below it is new under its names, and none of it tells of itself."""
     early: bool = False
     """The blob is there, and its data is still to come: only what may be empty counts."""
+    etag: str = ""
+    """The version that was written, where the event says it: for what cannot be looked at."""
+    time: datetime | None = None
+    """When it was written, by the event; the same."""
 
 
 class GridEvent(msgspec.Struct, rename="camel"):
@@ -70,7 +79,7 @@ def read(headers: Mapping[str, str], body: Any) -> list[Event]:
     if kind := headers.get("ce-type"):
         if not isinstance(body, dict):
             raise ValueError("the body of a CloudEvent in binary mode is its data, an object")
-        return [Event(type=kind, data=body, id=headers.get("ce-id", ""))]
+        return [Event(type=kind, data=body, id=headers.get("ce-id", ""), time=_time(headers.get("ce-time")))]
     items = body if isinstance(body, list) else [body]
     if len(items) > MOST:
         raise ValueError(f"{len(items):,} events at once; at most {MOST:,} are taken")
@@ -81,18 +90,33 @@ def _event(item: Any, where: str) -> Event:
     try:
         if isinstance(item, dict) and "specversion" in item:
             cloud = msgspec.convert(item, CloudEvent)
-            return Event(type=cloud.type, data=cloud.data, id=cloud.id)
+            return Event(type=cloud.type, data=cloud.data, id=cloud.id, time=_time(item.get("time")))
         grid = msgspec.convert(item, GridEvent)
-        return Event(type=grid.event_type, data=grid.data, id=grid.id)
+        return Event(type=grid.event_type, data=grid.data, id=grid.id, time=_time(item.get("eventTime")))
     except msgspec.ValidationError as error:
         raise ValueError(f"{where}neither an event of Event Grid nor a CloudEvent: {error}") from error
+
+
+def _time(value: Any) -> datetime | None:
+    """Return a time with its zone; None where it is none, or none of ours: an event is not refused for that."""
+    try:
+        found: datetime = msgspec.convert(value, _ZONED)
+    except msgspec.ValidationError:
+        return None
+    return found if found.year in YEARS else None
 
 
 def announced(event: Event) -> Announced | Skip:
     """Return what an event tells of; a Skip when that is no new data. Raises ValueError for one that is damaged."""
     match event.type:
         case "Microsoft.Storage.BlobCreated":
-            return Announced(at=_at(event, "url"), early=event.data.get("api") in EARLY)
+            etag = event.data.get("eTag")
+            return Announced(
+                at=_at(event, "url"),
+                early=event.data.get("api") in EARLY,
+                etag=etag.strip('"') if isinstance(etag, str) else "",
+                time=event.time,
+            )
         case "Microsoft.Storage.BlobRenamed":
             return Announced(at=_at(event, "destinationUrl"))
         case "Microsoft.Storage.DirectoryRenamed":

@@ -9,8 +9,18 @@ from urllib.parse import urlsplit
 from shared.errors import shown
 from shared.metrics import PROVIDERS
 from shared.rules.durations import duration
-from shared.settings.model import BLOB_SOURCES, TOLD_BY_DEFAULT, Callers, Form, Notify, Told
+from shared.settings.model import (
+    BLOB_SOURCES,
+    DEFAULT_CONNECTION,
+    EVENTS,
+    TOLD_BY_DEFAULT,
+    Callers,
+    Form,
+    Notify,
+    Told,
+)
 
+_OF_QUEUES = ("", "__queueServiceUri", "__accountName")
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 SHORTEST_SECRET = 24  # bytes, after the convention (Standard Webhooks 1.0, "Signature scheme")
 
@@ -21,6 +31,13 @@ Fault = Callable[[str, str], None]
 def app_settings(environ: Mapping[str, str], fault: Fault) -> dict[str, Any]:
     """Return the fields that are set."""
     found: dict[str, Any] = {}
+    if events := environ.get("RETRAIN_EVENTS"):
+        found["events"] = events
+        if events not in EVENTS:
+            fault("RETRAIN_EVENTS", f"expected one of {', '.join(EVENTS)}; got {shown(events)}")
+        elif events == "queue" and not any(environ.get(f"{DEFAULT_CONNECTION}{part}") for part in _OF_QUEUES):
+            parts = " or ".join(f"{DEFAULT_CONNECTION}{part}" for part in _OF_QUEUES)
+            fault("RETRAIN_EVENTS", f"the queue is in the app's own storage; expected the app setting {parts}")
     if source := environ.get("RETRAIN_BLOB_SOURCE"):
         found["blob_source"] = source
         if source not in BLOB_SOURCES:

@@ -20,6 +20,7 @@ from shared.rules.rule import Duration, Rule
 
 DEFAULT_CONNECTION = "AzureWebJobsStorage"
 BLOB_SOURCES = ("EventGrid", "LogsAndContainerScan")  # the blob trigger's own words
+EVENTS = ("blob", "queue")
 
 ContainerName = Annotated[
     str,
@@ -298,6 +299,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     pipelines: dict[str, Pipeline]
     rules: tuple[Rule, ...]
     ledger: LedgerTable = LedgerTable()
+    events: str = "blob"
+    """`RETRAIN_EVENTS`: by which of the platform's triggers arrivals come in, the blob trigger or a queue of events."""
     blob_source: str = "EventGrid"
     """`RETRAIN_BLOB_SOURCE`: how the blob trigger detects; scanning is for local use (docs/settings.md)."""
     timer_schedule: str = "0 * * * * *"
@@ -312,6 +315,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """`RETRAIN_METRICS`: where metrics go, `otlp` or `azure-monitor`; empty: nowhere."""
     callers: Callers = Callers()
     """What proves a caller, beside the function key."""
+
+    @property
+    def scans(self) -> bool:
+        """Whether the blob trigger lists containers: then it tells of blobs of any age."""
+        return self.events == "blob" and self.blob_source == "LogsAndContainerScan"
 
     def place(self, datastore: str) -> str:
         """Return which container a datastore is, whatever name it is registered under."""
