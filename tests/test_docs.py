@@ -79,6 +79,35 @@ def test_command_is_one_that_there_is(page: str, line: str) -> None:
     group.commands[name].make_context(name, alone)
 
 
+def anchors(page: Path) -> set[str]:
+    """Return what a link can name on a page: its headings, as GitHub does it."""
+    found = re.findall(r"(?m)^#+ (.+)$", page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    """Those within the project: to a file, and to a heading of it."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = link.partition("#")
+        to = (page.parent / name).resolve() if name else page
+        assert to.exists(), link
+        assert not anchor or anchor in anchors(to), link
+
+
+def test_decisions_are_in_their_index() -> None:
+    """Each page, and in its number's place."""
+    folder = ROOT / "docs" / "decisions"
+    pages = sorted(path.name for path in folder.glob("0*.md"))
+    listed = re.findall(r"(?m)^\d+\. .*?\((0\d+-[^)]+)\)", (folder / "README.md").read_text(encoding="utf-8"))
+    assert listed == pages
+    assert [int(name[:4]) for name in pages] == list(range(1, len(pages) + 1))
+    for number, name in enumerate(pages, 1):
+        assert (folder / name).read_text(encoding="utf-8").startswith(f"# {number}. ")
+
+
 RUN_BY = {  # what runs the commands of a page, or a single one
     "tutorial.md": "test_docs_tutorial.py",
     "operations.md": "test_docs_operations.py",
