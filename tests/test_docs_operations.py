@@ -3,7 +3,7 @@
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import requests
@@ -13,6 +13,9 @@ from local.stack import Ports
 from shared.app import App
 from shared.flow.arrive import arrive as deliver
 from shared.flow.tick import tick
+from shared.ledger.entries import State
+from shared.operate.redrive import REDRIVEN
+from shared.operate.why import Verdict
 from shared.rules.arrival import Source
 from shared.settings import read
 from tests.fixtures_workspace import LocalWorkspace
@@ -67,6 +70,22 @@ def test_file_of_several_environments(tmp_path: Path) -> None:
     for stage, version in (("test", "4"), ("production", "3")):
         target = read.load(file, {**ENVIRON, "STAGE": stage, "INCOME_VERSION": version}).pipelines["income"].target
         assert (target.version, target.experiment) == (version, f"income-{stage}")
+
+
+def section(name: str) -> str:
+    """Return a section of the page."""
+    return PAGE.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+
+
+def test_verdicts_states_and_alerts_have_their_row() -> None:
+    """What `why` can say, each bad end, and each alert of infra/."""
+    assert {*re.findall(r"(?m)^\| `(\w+)` \|", section("My file started nothing"))} == {*get_args(Verdict)}
+    ends = re.findall(r"(?m)^\| (`[^|]+`) \|", section("It came to a bad end"))
+    named = {word for end in ends for word in re.findall(r"`(\w+)`", end)}
+    assert named == {*REDRIVEN, State.MISPINNED} - {State.HELD, State.DEFERRED}
+    alerts = (ROOT / "infra" / "alerts.bicep").read_text(encoding="utf-8")
+    made = {*re.findall(r"(?m)^    name: '(\w+)'", alerts), *re.findall(r"name: 'retrain-(\w+)'", alerts)}
+    assert {*re.findall(r"(?m)^\| `(\w+)` \|", section("What the alerts mean"))} == made
 
 
 # Costs

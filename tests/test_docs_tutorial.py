@@ -134,6 +134,10 @@ def test_offline_half(reader: Reader) -> None:
     assert (entry["state"], entry["version"], entry["path"]) == ("finished", "2", "income/us/new.csv")
     [run] = requests.get(f"http://{HOST}:{reader.ports.workspace}/_control/runs", timeout=30).json()
     assert (run["run_id"], run["version"], run["status"]) == (entry["run_id"], "2", "Finished")
+    assert run["url"].endswith("/2?pipelineVersion=2")
+    call = {"datastore": "training", "path": "income/us/new.csv"}
+    told = requests.post(f"http://{HOST}:{reader.ports.app}/api/retrain", json=call, timeout=30).json()
+    assert (told["run_id"], told["duplicate"]) == (entry["run_id"], True)
 
 
 def test_table_of_the_batch_endpoint(tmp_path: Path) -> None:

@@ -110,6 +110,16 @@ def test_what_is_packed_is_what_funcignore_leaves(tmp_path: Path) -> None:
     assert packed == {".funcignore", "a.py", "b/keep.md", "b/ü #%20.txt"}
 
 
+def test_workflow_deploys_the_package() -> None:
+    """What the command makes is what is handed on and deployed."""
+    workflow = (ROOT / ".github" / "workflows" / "deploy.yml").read_text(encoding="utf-8")
+    made, handed_on, deployed = (
+        workflow.index(text)
+        for text in ("run: ./retrain package --out package.zip", "path: package.zip", "--from-package package.zip")
+    )
+    assert made < handed_on < deployed
+
+
 @pytest.fixture(scope="module")
 def told(unpacked: Path, storage: str) -> dict[str, Any]:
     """What the app of the package said to the worker library, with the packages of requirements.txt and no others."""
