@@ -34,6 +34,8 @@ class Package(NamedTuple):
     unpacked: int
     """Sizes in bytes: of the zip, and of what is in it."""
     sha256: str
+    top: list[str]
+    """What is at the top, so that a stranger is seen."""
 
 
 def package(out: Path | None, *, as_json: bool) -> int:
@@ -43,6 +45,7 @@ def package(out: Path | None, *, as_json: bool) -> int:
         print(json.dumps(made._asdict()))
     else:
         print(f"{made.file}: {made.files} files, {made.bytecode} of them bytecode")
+        print(f"at the top: {', '.join(made.top)}")
         print(f"{made.size:,} bytes, {made.unpacked:,} unpacked, SHA-256 {made.sha256}")
     return 0
 
@@ -53,7 +56,7 @@ def build(folder: Path, out: Path) -> Package:
     for path in deployed(folder):
         content[path] = (folder / path).read_bytes()
         if path.endswith(".py"):
-            content[importlib.util.cache_from_source(path)] = bytecode(folder / path, path)
+            content[Path(importlib.util.cache_from_source(path)).as_posix()] = bytecode(folder / path, path)
     out.parent.mkdir(parents=True, exist_ok=True)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as file:
         for path, data in sorted(content.items()):
@@ -68,6 +71,7 @@ def build(folder: Path, out: Path) -> Package:
         size=out.stat().st_size,
         unpacked=sum(map(len, content.values())),
         sha256=hashlib.sha256(out.read_bytes()).hexdigest(),
+        top=sorted({path.partition("/")[0] for path in content}),
     )
 
 
