@@ -20,7 +20,7 @@ from local.process import HOST
 from local.stack import Ports
 from shared.settings import read
 from tests.samples import ENVIRON
-from tests.stacks import Started, start
+from tests.stacks import start
 from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
@@ -49,9 +49,8 @@ class Reader:
         (folder / ".venv").symlink_to(Path(sys.executable).parents[1])
         (folder / "local" / "node_modules").symlink_to(ROOT / "local" / "node_modules")
         (folder / ".retrain").mkdir()
-        self.folder, self.log, self.ports, self.key = folder, log, Ports.free(), ""
+        self.folder, self.log, self.ports = folder, log, Ports.free()
         self.first = contextlib.ExitStack()
-        self.stack: Started | None = None
         self.environ = {
             "PATH": os.environ["PATH"],
             "RETRAIN_STACKS": str(folder / ".retrain" / "stacks"),
@@ -63,9 +62,7 @@ class Reader:
         if line.startswith("./retrain start"):
             self.first.close()  # Ctrl-C
             words = line.split()[2:]
-            self.stack = self.first.enter_context(
-                start(self.ports, self.log, *words, folder=self.folder, **self.environ)
-            )
+            self.first.enter_context(start(self.ports, self.log, *words, folder=self.folder, **self.environ))
             return
         done = subprocess.run(
             ["bash", "-c", self.meant(line)],

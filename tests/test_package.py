@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from local.package import ROOT as FOLDER
 from local.package import Package, build
 from tests.environments import python_of
 from tests.samples import ENDPOINT_URL
@@ -96,7 +95,7 @@ def test_bytecode_is_taken_whatever_the_sources_time(package: Package) -> None:
 
 def test_the_same_files_make_the_same_package(package: Package, tmp_path: Path) -> None:
     """Byte for byte, so that what was tested is known again when it is deployed."""
-    assert build(FOLDER, tmp_path / "other.zip").sha256 == package.sha256
+    assert build(ROOT, tmp_path / "other.zip").sha256 == package.sha256
 
 
 def test_what_is_packed_is_what_funcignore_leaves(tmp_path: Path) -> None:
