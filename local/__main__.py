@@ -180,6 +180,16 @@ def conformance(as_json: bool) -> None:
 
 
 @main.command()
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The zip; else .retrain/package.zip.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def package(out: Path | None, as_json: bool) -> None:
+    """Make the zip that is deployed: what .funcignore leaves, with bytecode; print how many files and bytes it has."""
+    from local import package
+
+    sys.exit(package.package(out, as_json=as_json))
+
+
+@main.command()
 def lint() -> None:
     """Check style (ruff) and types (mypy); changes nothing."""
     checks = [["ruff", "check"], ["ruff", "format", "--check"], ["mypy"], ["mypy", "--scripts-are-modules", "retrain"]]
