@@ -14,7 +14,8 @@ from urllib.parse import urlencode, urlsplit
 
 import requests
 
-VERSION, TABLE, CONTAINER = "1", "raw", os.environ["TRAINING_CONTAINER"]
+VERSION, CONTAINER = "1", os.environ["TRAINING_CONTAINER"]
+TABLE = os.environ.get("RAW_TABLE", "raw")
 STORAGE = dict(part.split("=", 1) for part in os.environ["TrainingStorage"].rstrip(";").split(";"))
 ACCOUNT, KEY = STORAGE["AccountName"], base64.b64decode(STORAGE["AccountKey"])
 BLOBS, TABLES = STORAGE["BlobEndpoint"], STORAGE["TableEndpoint"]

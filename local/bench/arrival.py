@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from local.bench import environments as who
-from local.bench.contestant import Contestant, in_turns
+from local.bench.contestant import Contestant, blob, in_turns, word
 from local.bench.environments import SOURCES
 from local.bench.measure import Bench, Result, Table, ratios, sample
 from local.bench.servers import Servers, servers
@@ -29,10 +29,10 @@ def run(bench: Bench) -> Result:
     stands = who.stands(bench, result.missing)
     bench.say(f"one arrival: {rounds} rounds of {len(stands) + 2} that take turns ...")
     with servers(bench.logs) as running, contestants(bench.logs, running, stands) as many:
-        names = [path(one, number) for one in many for number in range(rounds + WARM_UP)]
+        names = [blob(one.name, number) for one in many for number in range(rounds + WARM_UP)]
         running.upload(names)
-        in_turns(many, WARM_UP, lambda one, number: (path(one, number),))
-        taken = in_turns(many, rounds, lambda one, number: (path(one, number + WARM_UP),))
+        in_turns(many, WARM_UP, lambda one, number: (blob(one.name, number),))
+        taken = in_turns(many, rounds, lambda one, number: (blob(one.name, number + WARM_UP),))
     trips = round_trips(bench, stands)
     rows = []
     for name, turns in taken.items():
@@ -41,7 +41,7 @@ def run(bench: Bench) -> Result:
         against = ratios(ours[0], wall), ratios(ours[1], cpu)
         said = ("", "") if name == who.OURS else tuple(one.told(digits=2) for one in against)
         rows.append((name, sample(wall).told(1000), sample(cpu).told(1000), *said, *told(trips[name])))
-        key = name.replace(" ", "_")
+        key = word(name)
         result.figures |= {f"wall_ms.{key}": sample(wall).median * 1000, f"cpu_ms.{key}": sample(cpu).median * 1000}
         result.figures |= {f"wall_against.{key}": against[0].median, f"cpu_against.{key}": against[1].median}
         result.figures[f"round_trips.{key}"] = trips[name].total()
@@ -52,11 +52,6 @@ def run(bench: Bench) -> Result:
         Table(f"One warm arrival, median of {rounds} (quartiles)", columns, rows, notes=("CPU is of the client only.",))
     )
     return result
-
-
-def path(one: Contestant, number: int) -> str:
-    """Return the blob of a turn."""
-    return f"income/{one.name.replace(' ', '-')}/{number}.csv"
 
 
 def told(found: Counter[str]) -> tuple[str, str]:
@@ -87,14 +82,14 @@ def round_trips(bench: Bench, stands: dict[str, who.Stand]) -> dict[str, Counter
     found = dict[str, Counter[str]]()
     with servers(bench.logs, counting=True) as running, contestants(bench.logs, running, stands) as many:
         for one in many:
-            running.upload([path(one, 0), path(one, 1)])
-            one.act(path(one, 0))
+            running.upload([blob(one.name, 0), blob(one.name, 1)])
+            one.act(blob(one.name, 0))
             with running.counted() as found[one.name]:
-                one.act(path(one, 1))
+                one.act(blob(one.name, 1))
         source = SOURCES / "retrain_trigger" / "duplicate.py"
         ours = Contestant(DUPLICATE, stands[who.OURS].python, source, running.environment(), bench.logs)
         with ours:
-            ours.act(path(many[0], 0))
+            ours.act(blob(who.OURS, 0))
             with running.counted() as found[DUPLICATE]:
-                ours.act(path(many[0], 1))
+                ours.act(blob(who.OURS, 1))
     return found

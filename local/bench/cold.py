@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from local.bench import environments as who
-from local.bench.contestant import clean
+from local.bench.contestant import blob, clean, word
 from local.bench.environments import Stand
 from local.bench.measure import Bench, Result, Table, ratios, sample
 from local.bench.package import pack, size
@@ -165,11 +165,6 @@ def arriving(
     return command, running.environment(place)
 
 
-def blob(name: str, number: int) -> str:
-    """Return the blob of a round."""
-    return f"income/{name.replace(' ', '-')}/{number}.csv"
-
-
 def compared(title: str, taken: Mapping[str, list[Took]]) -> Table:
     """Return a table: each app, and what ours is of it."""
     rows = []
@@ -184,7 +179,7 @@ def compared(title: str, taken: Mapping[str, list[Took]]) -> Table:
 def figures(result: Result, what: str, taken: Mapping[str, list[Took]]) -> None:
     """Add the figures of a table."""
     for name, times in taken.items():
-        key = name.replace(" ", "_")
+        key = word(name)
         result.figures[f"{what}_ms.{key}"] = sample(walls(times)).median * 1000
         result.figures[f"{what}_against.{key}"] = ratios(walls(taken[who.OURS]), walls(times)).median
 
@@ -247,7 +242,7 @@ def sizes(result: Result, stands: Mapping[str, Stand], packed: Path) -> None:
         app = size(packed if name == who.OURS else stand.app)
         packages = size(stand.packages)
         rows.append((name, f"{app.mb:.2f}", f"{app.files}", f"{packages.mb:.0f}", f"{packages.files:,}"))
-        key = name.replace(" ", "_")
+        key = word(name)
         result.figures |= {f"packages_mb.{key}": packages.mb, f"packages_files.{key}": packages.files}
         result.figures |= {f"app_mb.{key}": app.mb, f"app_files.{key}": app.files}
     columns = ("", "app MB", "app files", "packages MB", "packages files")

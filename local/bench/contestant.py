@@ -5,6 +5,7 @@ Never does anything by itself: what it costs between two turns is nobody's.
 
 import json
 import os
+import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +23,7 @@ class Contestant:
 
     def __init__(self, name: str, python: Path, source: Path, environment: Mapping[str, str], logs: Path) -> None:
         """Start `source`, a file that defines `act`, with the Python of an environment."""
-        self.name, self.log = name, logs / f"{name.replace(' ', '-')}.log"
+        self.name, self.log = name, logs / f"{word(name)}.log"
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [str(python), str(TURNS), str(source)],
@@ -64,6 +65,16 @@ class Contestant:
             self.process.wait()
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+
+def word(name: str) -> str:
+    """Return a name as part of a path, a blob's name or a figure's."""
+    return re.sub(r"\W+", "-", name)
+
+
+def blob(name: str, number: int) -> str:
+    """Return the blob that is there for a turn of somebody."""
+    return f"income/{word(name)}/{number}.csv"
 
 
 def clean(environment: Mapping[str, str]) -> dict[str, str]:

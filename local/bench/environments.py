@@ -37,10 +37,12 @@ FOLDERS = {BARE: "bare", CORE: "pipeline_core", AI_ML: "ai_ml"}
 PYTHONS = {CORE: ("python3.11", "python3.10")}
 
 
-def stands(bench: Bench, missing: list[str]) -> dict[str, Stand]:
-    """Return the apps whose environments can be made here; why the others cannot goes to `missing`."""
+def stands(bench: Bench, missing: list[str], *names: str) -> dict[str, Stand]:
+    """Return the apps, or those of some names, whose environments can be made here; why others cannot: `missing`."""
     found = dict[str, Stand]()
     for name, folder in {OURS: None, **FOLDERS}.items():
+        if names and name not in names:
+            continue
         app = SOURCES / folder if folder else ROOT
         bench.say(f"{name}: an environment of its own ...")
         try:

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +54,3 @@ def size(folder: Path) -> Size:
     ]
     return Size(len(files), sum(file.stat().st_size for file in files))
 
-
-if __name__ == "__main__":  # for a look at what would be packed
-    print("\n".join(sorted(str(file) for file in pack(Path(sys.argv[1])).rglob("*.py"))))

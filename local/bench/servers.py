@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -65,7 +66,7 @@ class Servers:
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[Counter[str]]:
-        """Count what both servers receive meanwhile: `blob`, `list`, `table`, `queue`, and the workspace's own words."""
+        """Count what both servers receive meanwhile: by what they are about, Azurite's by how they are billed, and the workspace's own words."""
         found = Counter[str]()
         begin, before = self._lines(), self._received()
         yield found
@@ -92,23 +93,22 @@ def service_of(method: str, path: str) -> str:
     if re.search(r"/messages(/|\?|$)", path) or re.search(r"/(azure-webjobs|webjobs)-blobtrigger", path):
         return "queue"
     if "comp=list" in path:
-        return "list"
+        return "blob list"
     return "blob write" if method in ("PUT", "POST", "DELETE") else "blob read"
 
 
 @contextlib.contextmanager
 def servers(logs: Path, *, counting: bool = False, keep: Path | None = None) -> Iterator[Servers]:
     """Run them on free ports; runs are accepted and held, none is trained."""
-    name = f"azurite{'-counting' if counting else ''}"
-    log = logs / f"{name}.log"
-    log.unlink(missing_ok=True)
+    own = Path(tempfile.mkdtemp(prefix="servers-", dir=logs))  # whoever waits for a log's words must not find old ones
+    log = own / "azurite.log"
     with contextlib.ExitStack() as stack:
         storage = azurite.start(log, logs_requests=counting, keep=keep)
         stack.enter_context(storage.child)
         places = []
         for which, authority in (("plain", None), ("tls", trustme.CA())):
             place = stack.enter_context(
-                workspace(f"{name}-workspace-{which}", storage.connection_string, logs, authority=authority)
+                workspace(f"workspace-{which}", storage.connection_string, own, authority=authority)
             )
             control(place, "settings", {"engine": "hold"})
             places.append(place)
