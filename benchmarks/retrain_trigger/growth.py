@@ -22,6 +22,7 @@ from shared.pipelines.base import Submitted
 from shared.rules.arrival import Arrival, Source
 from shared.rules.decision import RetrainRequest
 from shared.rules.match import match
+from shared.rules.rule import Settle
 
 ROWS_AT_ONCE = 50  # a transaction holds a hundred
 THREADS = 4
@@ -145,6 +146,15 @@ def limited(max_active: int) -> None:
     made = with_rules(made, *(msgspec.structs.replace(rule, max_active=max_active) for rule in made.settings.rules))
 
 
+def whole_folders(marker: str) -> None:
+    """Let the rule take folders, complete with a marker."""
+    global made
+    [rule] = made.settings.rules
+    data_path = msgspec.structs.replace(rule.data_path, grain="folder")
+    changed = {"data_path": data_path, "settle": Settle(marker=marker), "examples": ()}
+    made = with_rules(made, msgspec.structs.replace(rule, **changed))
+
+
 def fill(state: str, count: int) -> int:
     """Have so many more open entries; those that were submitted have runs, which are of the pinned version."""
     target, now = made.settings.pipelines["income"].target, clock()
@@ -182,5 +192,17 @@ def a_request() -> RetrainRequest:
 
 ACTS: dict[str, Callable[..., Any]] = {
     one.__name__: one
-    for one in (arrival, open_work, history, one_tick, an_hour, rules, matched, lines_of_a_skip, limited, fill)
+    for one in (
+        arrival,
+        open_work,
+        history,
+        one_tick,
+        an_hour,
+        rules,
+        matched,
+        lines_of_a_skip,
+        limited,
+        whole_folders,
+        fill,
+    )
 }

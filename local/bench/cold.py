@@ -90,7 +90,9 @@ def imports(bench: Bench, result: Result, ours: Stand, packed: Mapping[str, Path
     }
     none = {"four base packages, nothing compiled": commands[base], "this app, nothing compiled": commands[WITHOUT]}
     commands |= {name: (command, folder, fresh) for name, (command, folder, _) in none.items()}
-    taken = in_turns(rounds, {name: (words, folder, {**SETTINGS, **more}) for name, (words, folder, more) in commands.items()})
+    taken = in_turns(
+        rounds, {name: (words, folder, {**SETTINGS, **more}) for name, (words, folder, more) in commands.items()}
+    )
     rows = []
     against = {WITHOUT: base, who.OURS: base, "this app, nothing compiled": "four base packages, nothing compiled"}
     for name, times in taken.items():
@@ -246,7 +248,9 @@ def sizes(result: Result, stands: Mapping[str, Stand], packed: Path) -> None:
         result.figures |= {f"packages_mb.{key}": packages.mb, f"packages_files.{key}": packages.files}
         result.figures |= {f"app_mb.{key}": app.mb, f"app_files.{key}": app.files}
     columns = ("", "app MB", "app files", "packages MB", "packages files")
-    note = "Without compiled modules; the worker library is the platform's, and in this app's packages since it is pinned."
+    note = (
+        "Without compiled modules; the worker library is the platform's, and in this app's packages since it is pinned."
+    )
     result.tables.append(Table("What is deployed", columns, rows, (note,)))
 
 

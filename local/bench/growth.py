@@ -5,7 +5,6 @@ Never fills storage through the emulator's API where that would take longer than
 """
 
 import contextlib
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -71,7 +70,9 @@ def rows(bench: Bench, result: Result, stand: who.Stand) -> None:
     figures = result.figures
     cpu = [figures[f"rows.arrival_cpu_ms.{size}"] for size in (sizes[-1], sizes[0])]
     figures["rows.arrival_cpu_growth"] = cpu[0] / cpu[1]
-    walls = [figures[f"rows.arrival_wall_ms.{size}"] - figures[f"rows.raw_wall_ms.{size}"] for size in (sizes[-1], sizes[0])]
+    walls = [
+        figures[f"rows.arrival_wall_ms.{size}"] - figures[f"rows.raw_wall_ms.{size}"] for size in (sizes[-1], sizes[0])
+    ]
     figures["rows.arrival_wall_growth_net"] = walls[0] / walls[1]
     columns = ("ended rows", "arrival: wall ms, CPU ms", "raw: wall ms", "open work", "history page", "requests of it")
     note = (
@@ -91,7 +92,7 @@ def used(bench: Bench, stand: who.Stand, count: int) -> Iterator[Servers]:
         running.upload(["income/first.csv"])
         with Contestant("first", stand.python, GROWTH, running.environment(), logs) as first:
             first.act("arrival", "income/first.csv")
-        time.sleep(6)  # it writes to disk every five seconds
+        stock.wait_until_kept()
     stock.multiply(keep, stock.history(TABLE, count))
     with servers(logs, keep=keep, counting=True) as running:
         yield running
@@ -158,7 +159,12 @@ def ticked(running: Servers, one: Contestant, rounds: int) -> tuple[list[dict[st
 
 
 def row(
-    result: Result, table: list[tuple[str, ...]], name: str, key: str, turns: list[dict[str, Any]], requests: dict[str, int]
+    result: Result,
+    table: list[tuple[str, ...]],
+    name: str,
+    key: str,
+    turns: list[dict[str, Any]],
+    requests: dict[str, int],
 ) -> None:
     """Add a row about ticks."""
     wall, cpu = took(turns, "wall_s"), took(turns, "cpu_s")
@@ -179,7 +185,7 @@ def blobs(bench: Bench, result: Result, stand: who.Stand) -> None:
         logs.mkdir()
         with servers(logs, keep=logs / "storage") as running:
             running.upload(["income/first.csv"])
-            time.sleep(6)
+            stock.wait_until_kept()
         if blobs_there:
             stock.multiply(logs / "storage", stock.blobs(blobs_there, lambda number: f"income/us/{number:06d}.csv"))
         with servers(logs, keep=logs / "storage", counting=True) as running:
@@ -187,7 +193,13 @@ def blobs(bench: Bench, result: Result, stand: who.Stand) -> None:
                 took_ = one.act("an_hour")
         total[name] = took_["cpu_s"]
         requests = found.total()
-        said = f"{took_['wall_s']:.2f}", f"{took_['cpu_s']:.2f}", f"{took_['peak_mb']:.0f}", str(requests), str(found["blob list"])
+        said = (
+            f"{took_['wall_s']:.2f}",
+            f"{took_['cpu_s']:.2f}",
+            f"{took_['peak_mb']:.0f}",
+            str(requests),
+            str(found["blob list"]),
+        )
         table.append((name, *said))
         key = "many" if blobs_there else "none"
         result.figures |= {
@@ -221,4 +233,3 @@ def requests_of(running: Servers, one: Contestant, *words: str) -> int:
     with running.counted() as found:
         one.act(*words)
     return found.total()
-

@@ -87,7 +87,10 @@ def run(bench: Bench) -> Result:
         f"waits two and a half minutes on average. Data Factory waits for each run, which takes {RUN_HOURS:.0f} h.",
     )
     result.tables.append(Table("What it costs", columns, rows, notes))
-    price_rows = [(one.unit, f"{one.usd:g}", f"{one.per:,}", f"{one.free:,.0f}" if one.free else "", one.source) for one in prices.ALL]
+    price_rows = [
+        (one.unit, f"{one.usd:g}", f"{one.per:,}", f"{one.free:,.0f}" if one.free else "", one.source)
+        for one in prices.ALL
+    ]
     result.tables.append(Table("The prices", ("of", "USD", "for", "free a month", "where to look"), price_rows))
     return result
 
@@ -111,7 +114,9 @@ def counted(bench: Bench, result: Result) -> tuple[dict[str, float], dict[str, f
         running.upload([f"income/{number}.csv" for number in range(many + 1)])
         with Contestant("money", stand.python, GROWTH, running.environment(), bench.logs) as one:
             one.act("arrival", f"income/{many}.csv")
-            one.act("one_tick", 0)
+            for status in ("Running", "Finished"):
+                turn(running, status)
+                one.act("one_tick", 1)
             with running.counted() as idle:
                 one.act("an_hour")
             with running.counted() as busy:
@@ -139,4 +144,3 @@ def turn(running: Servers, status: str) -> None:
         if one["status"] not in ("Finished", status):
             url = f"{running.plain.url}/_control/runs/{one['run_id']}/status"
             requests.post(url, json={"status": status}, timeout=30).raise_for_status()
-

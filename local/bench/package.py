@@ -53,4 +53,3 @@ def size(folder: Path) -> Size:
         if file.is_file() and "__pycache__" not in file.parts and file.name not in ("_virtualenv.py", "_virtualenv.pth")
     ]
     return Size(len(files), sum(file.stat().st_size for file in files))
-

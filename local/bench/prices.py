@@ -1,4 +1,4 @@
-"""List prices, all in one place, in USD, of pay-as-you-go in East US, storage with local redundancy, before any discount.
+"""List prices, all in one place, in USD, pay-as-you-go, East US, storage with local redundancy, before discounts.
 
 They vary by region, currency and contract, and change: whoever decides by them looks at the pages that are named. As
 they stood on the pages in 2025; nothing here is read from anywhere. Never has what was measured.

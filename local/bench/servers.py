@@ -66,7 +66,7 @@ class Servers:
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[Counter[str]]:
-        """Count what both servers receive meanwhile: by what they are about, Azurite's by how they are billed, and the workspace's own words."""
+        """Count what both servers receive meanwhile: Azurite's by how it is billed, the workspace's by its own words."""
         found = Counter[str]()
         begin, before = self._lines(), self._received()
         yield found

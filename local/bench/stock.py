@@ -5,6 +5,7 @@ wrote, under other keys; nothing else of the file is touched. Never used for any
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +13,12 @@ from typing import Any, NamedTuple
 Document = dict[str, Any]
 TABLES, BLOBS = "__azurite_db_table__.json", "__azurite_db_blob__.json"
 ACCOUNT = "devstoreaccount1"
+SAVES_S = 5  # so often Azurite writes what has changed
+
+
+def wait_until_kept() -> None:
+    """Wait until what was written just now is on disk."""
+    time.sleep(SAVES_S + 1)
 
 
 class More(NamedTuple):

@@ -1,4 +1,4 @@
-"""A fresh process as on the platform: the worker library imports and indexes an app, and, if told so, runs its function.
+"""A fresh process as on the platform: the worker library indexes an app and, if told so, runs its function.
 
     python index.py APP_FOLDER WORKER_PACKAGES [BLOB]
 
@@ -66,9 +66,7 @@ async def main(app: str, worker: str, blob: str = "") -> None:
         trace_context=SimpleNamespace(trace_parent="", trace_state="", attributes={}),
         retry_context=SimpleNamespace(retry_count=0, max_retry_count=0, exception=None),
     )
-    answer = await runtime.invocation_request(
-        SimpleNamespace(request=SimpleNamespace(invocation_request=invocation))
-    )
+    answer = await runtime.invocation_request(SimpleNamespace(request=SimpleNamespace(invocation_request=invocation)))
     if answer.result.status != PROTOS.StatusResult.Success:
         raise SystemExit(answer.result.exception.stack_trace)
 
