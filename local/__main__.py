@@ -12,7 +12,7 @@ from typing import Literal
 import click
 
 PORT = click.IntRange(1, 65533)
-MEASURES = ("cold", "arrival", "bursts", "growth", "large", "money")
+MEASURES = ("cold", "arrival", "growth", "large", "money", "bursts", "folders")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

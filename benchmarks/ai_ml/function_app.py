@@ -1,6 +1,7 @@
-"""The same two triggers with azure-ai-ml, as its documentation invokes a batch endpoint: it knows no pipeline endpoints.
+"""The same two triggers with azure-ai-ml, as its documentation invokes a batch endpoint.
 
-A delivery that is repeated starts another run. Never deployed; `./retrain bench` compares with it.
+It knows no pipeline endpoints. A delivery that is repeated starts another run. Never deployed; `./retrain bench`
+compares with it.
 """
 
 import functools
@@ -16,7 +17,7 @@ app = func.FunctionApp(http_auth_level=func.AuthLevel.FUNCTION)
 
 @functools.cache
 def client() -> MLClient:
-    """Return the client of the workspace, in a cloud whose management address is the stand-in's: the only difference."""
+    """Return the workspace's client, in a cloud whose management address is the stand-in's: the only difference."""
     url = os.environ["WORKSPACE_URL"]
     _, _, subscription, _, group, _, _, _, name = os.environ["WORKSPACE_PATH"].split("/")
     cloud = {

@@ -1,4 +1,4 @@
-"""The same four calls as `shortest`, as signed requests by hand: what no SDK can go below. Never a way to write an app."""
+"""The same four calls as `shortest`, as requests signed by hand: the floor. Never a way to write an app."""
 
 import base64
 import hashlib

@@ -1,6 +1,6 @@
-"""The app with much of something: rows, rules, open runs, a queue, blobs. Each act is one turn; filling is not measured.
+"""The app with much of something: rows, rules, open runs, a queue, blobs. Each act is one turn.
 
-Rows that a test of volume needs are written straight into the ledger, as the app writes them. Never sends anything but
+Rows that a test of volume needs are written straight into the ledger. Never sends anything but
 what is measured, and runs for the open rows to follow.
 """
 
@@ -176,7 +176,7 @@ def fill(state: str, count: int) -> int:
         entry_of(request, State(state), uuid.uuid4().hex, now, **columns)
         for request, columns in zip(requests, sent, strict=True)
     ]
-    for some in itertools.batched(entries, ROWS_AT_ONCE):
+    for some in itertools.batched(entries, ROWS_AT_ONCE, strict=False):
         rows = [row for entry in some for row in (history_columns(entry, whole=True), open_columns(entry))]
         made.ledger.table.submit_transaction([("create", row) for row in rows])
     return count

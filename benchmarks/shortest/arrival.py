@@ -4,6 +4,7 @@ Claims, so it could not start the same arrival twice; but it has no rules, setti
 submission, and nobody looks after what it left behind. Never used for anything but comparison.
 """
 
+import contextlib
 import hashlib
 import os
 import uuid
@@ -19,10 +20,8 @@ from azure.storage.blob import ContainerClient
 VERSION = "1"
 container = ContainerClient.from_connection_string(os.environ["TrainingStorage"], os.environ["TRAINING_CONTAINER"])
 table = TableClient.from_connection_string(os.environ["AzureWebJobsStorage"], "shortest")
-try:
+with contextlib.suppress(ResourceExistsError):  # an earlier process made it
     table.create_table()
-except ResourceExistsError:
-    pass  # an earlier process made it
 credential = ManagedIdentityCredential()
 session = requests.Session()
 url = f"{os.environ['INCOME_ENDPOINT_URL']}/{VERSION}?pipelineVersion={VERSION}"

@@ -1,8 +1,8 @@
 """Many uploads at once, through the whole stack: how many a second are done, how long each takes, how much memory.
 
 The app runs in the built-in host as in `./retrain start`, and is told by the stand-in of Event Grid; host, app,
-emulator, stand-ins and whoever uploads share one machine. Latency is from an upload's answer to the end of its function,
-by the host's own log. Never uploads anything twice.
+emulator, stand-ins and whoever uploads share one machine. Latency is from an upload's answer to the end of its
+function, by the host's own log. Never uploads anything twice.
 """
 
 import json
@@ -42,7 +42,7 @@ def run(bench: Bench) -> Result:
     """Take the measure."""
     result = Result()
     app = pack(bench.logs / "app", who.stands(bench, result.missing, who.OURS)[who.OURS].python)
-    many, few, gathered = bench.of(2_000, 40), bench.of(400, 20), bench.of(20_000, 60)
+    many, few = bench.of(2_000, 40), bench.of(400, 20)
     files = [f"income/us/{number:05d}.csv" for number in range(many)]
     rows = [burst(bench, result, app, SHIPPED, shipped(), files, "files")]
     result.tables.append(table(f"{many:,} uploads at once, a run each", rows))
@@ -51,6 +51,14 @@ def run(bench: Bench) -> Result:
         for degree in ((SHIPPED,) if bench.quick else DEGREES)
     ]
     result.tables.append(table(f"{few:,} uploads at once, by `maxDegreeOfParallelism` of host.json", rows))
+    return result
+
+
+def gather(bench: Bench) -> Result:
+    """Take the measure for folders: nothing is submitted, each file is noted."""
+    result = Result()
+    app = pack(bench.logs / "app", who.stands(bench, result.missing, who.OURS)[who.OURS].python)
+    gathered = bench.of(20_000, 60)
     into = [f"income/{number % 100:02d}/{number:05d}.csv" for number in range(gathered)]
     rows = [burst(bench, result, app, SHIPPED, settling(), into, "folders")]
     result.tables.append(table(f"{gathered:,} uploads at once, into a hundred folders that settle", rows))

@@ -77,7 +77,7 @@ def run(bench: Bench) -> Result:
 
 def imports(bench: Bench, result: Result, ours: Stand, packed: Mapping[str, Path]) -> None:
     """A fresh interpreter that imports `function_app`, against one that imports the four base packages."""
-    rounds = bench.of(40, 3)
+    rounds = bench.of(20, 3)
     bench.say(f"cold start: imports, {rounds} rounds ...")
     python = str(ours.python)
     nothing, base = "python alone", "four base packages"
@@ -125,7 +125,7 @@ def indexed(
     bench: Bench, result: Result, stands: Mapping[str, Stand], packed: Mapping[str, Path], worker: Path
 ) -> None:
     """The worker library to functions indexed."""
-    rounds = bench.of(30, 2)
+    rounds = bench.of(15, 2)
     bench.say(f"cold start: functions indexed, {rounds} rounds ...")
     commands = {
         name: ([str(stand.python), str(PROBE), str(packed.get(name, stand.app)), str(worker)], bench.logs, SETTINGS)
@@ -140,7 +140,7 @@ def first_arrival(
     bench: Bench, result: Result, stands: Mapping[str, Stand], packed: Mapping[str, Path], worker: Path
 ) -> None:
     """The same, and the first arrival submitted."""
-    rounds = bench.of(30, 2)
+    rounds = bench.of(15, 2)
     bench.say(f"cold start: first arrival submitted, {rounds} rounds ...")
     taken: dict[str, list[Took]] = {name: [] for name in stands}
     with servers(bench.logs) as running:
@@ -188,7 +188,7 @@ def figures(result: Result, what: str, taken: Mapping[str, list[Took]]) -> None:
 
 def costs(bench: Bench, result: Result, ours: Stand, packed: Path) -> None:
     """What each top import costs, by Python's own account of it."""
-    rounds = bench.of(15, 2)
+    rounds = bench.of(9, 2)
     bench.say(f"cold start: what each import costs, {rounds} rounds ...")
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in WATCHED}
     for _ in range(rounds):
@@ -232,7 +232,7 @@ def spent(report: str) -> dict[str, tuple[float, float]]:
         for name in WATCHED:
             if module == name or module.startswith(f"{name}."):
                 own[name] = own.get(name, 0) + alone
-                # A package's own line comes after those of its parts, and has them in it; of parts that stand alone, all.
+                # A package's own line has those of its parts in it; of parts that stand alone, the longest.
                 whole[name] = together if module == name else max(whole.get(name, 0), together)
     return {name: (max(whole[name], own[name]), own[name]) for name in whole}
 

@@ -1,4 +1,4 @@
-"""`./retrain bench`: runs the measures one after the other and prints what they found; writes the page where it is asked to.
+"""`./retrain bench`: runs the measures, prints what they found, and writes the page where it is asked to.
 
 Never judges: the exit code is 0 when everything could be measured, whatever the figures are.
 """
@@ -31,10 +31,11 @@ from local.stack import LOGS, PortTakenError, interruptible
 MEASURES = {
     "cold": Measure("Cold start", cold.run),
     "arrival": Measure("One warm arrival", arrival.run),
-    "bursts": Measure("Bursts", bursts.run),
     "growth": Measure("Growth", growth.run),
     "large": Measure("Large data", large.run),
     "money": Measure("Money", money.run),
+    "bursts": Measure("Bursts", bursts.run),
+    "folders": Measure("A burst into folders", bursts.gather),
 }
 FAILURES = (
     *(ChildFailedError, PortTakenError, UnavailableError, requests.RequestException, AzureError),
@@ -47,7 +48,7 @@ def bench(*, as_json: bool, only: Sequence[str], quick: bool, to_page: Path | No
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     LOGS.mkdir(parents=True, exist_ok=True)
     logs = Path(tempfile.mkdtemp(prefix="bench-", dir=LOGS))
-    found, faults, interrupted = dict[str, Result](), dict[str, str](), False
+    found, faults = dict[str, Result](), dict[str, str]()
     told = machine(quick)
     for name in only or MEASURES:
         try:
@@ -56,10 +57,10 @@ def bench(*, as_json: bool, only: Sequence[str], quick: bool, to_page: Path | No
                 folder.mkdir()
                 found[name] = MEASURES[name].run(Bench(quick, folder, console.print))
         except FAILURES as error:
-            faults[name] = f"{type(error).__name__}: {error}"
-            console.print(f"{name}: {faults[name]}", markup=False)
+            faults[name] = f"{name}: {type(error).__name__}: {error}"
+            console.print(faults[name], markup=False)
         except KeyboardInterrupt:
-            interrupted, faults[name] = True, "interrupted"
+            faults[name] = f"{name}: interrupted"
             break
     for name, result in found.items():
         faults |= {f"{name}, {one.partition(':')[0]}": one for one in result.missing}
@@ -68,7 +69,7 @@ def bench(*, as_json: bool, only: Sequence[str], quick: bool, to_page: Path | No
         print(json.dumps(as_object(told, found, judged, faults)))
     else:
         show(found, judged)
-    if to_page and not interrupted:
+    if to_page and found:
         titles = {name: MEASURES[name].title for name in found}
         to_page.write_text(page(told, titles, found, judged, faults), encoding="utf-8")
     if faults:

@@ -3,6 +3,7 @@
 Never does anything by itself: what it costs between two turns is nobody's.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -57,7 +58,8 @@ class Contestant:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         assert self.process.stdin is not None
-        self.process.stdin.close()  # it reads no further turn, and ends
+        with contextlib.suppress(BrokenPipeError):  # it has ended by itself
+            self.process.stdin.close()  # it reads no further turn, and ends
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:
@@ -84,7 +86,7 @@ def clean(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def in_turns(contestants: Sequence[Contestant], rounds: int, words: Any) -> dict[str, list[dict[str, Any]]]:
-    """Let each have its turn in each round, another one first each time; `words(contestant, round)` is what it is told."""
+    """Let each have its turn in each round, another one first each time; `words` says what it is told."""
     taken: dict[str, list[dict[str, Any]]] = {one.name: [] for one in contestants}
     for number in range(rounds):
         shift = number % len(contestants)

@@ -1,4 +1,4 @@
-"""Who is compared, and the Python each runs with: its pinned packages, all of them compiled. Never installs into ours."""
+"""Who is compared, and the Python of each: its pinned packages, all compiled. Never installs into ours."""
 
 import subprocess
 import sys

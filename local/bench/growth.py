@@ -77,7 +77,7 @@ def rows(bench: Bench, result: Result, stand: who.Stand) -> None:
     columns = ("ended rows", "arrival: wall ms, CPU ms", "raw: wall ms", "open work", "history page", "requests of it")
     note = (
         f"An arrival with {sizes[-1]:,} rows takes {figures['rows.arrival_cpu_growth']:.2f} times the CPU of one with "
-        f"{sizes[0]:,}, and {figures['rows.arrival_wall_growth_net']:.2f} times the wall time beyond that of raw requests."
+        f"{sizes[0]:,}, and {figures['rows.arrival_wall_growth_net']:.2f} times the wall time beyond raw requests."
     )
     result.tables.append(Table(f"With more rows, median of {rounds} (quartiles)", columns, table, (note,)))
 
@@ -119,23 +119,25 @@ def rules(bench: Bench, result: Result, stand: who.Stand) -> None:
 
 
 def ticks(bench: Bench, result: Result, stand: who.Stand) -> None:
-    """A tick with more and more open runs, none of them new; with an endpoint that is slow; with a full rule's queue."""
+    """A tick with more and more open runs, none of them new; with a slow endpoint; with a full rule's queue."""
     table = list[tuple[str, ...]]()
     rounds = bench.of(9, 2)
     opens = [0, 50] if bench.quick else [0, 1_000, 10_000]
-    with servers(bench.logs, counting=True) as running:
-        with Contestant("open runs", stand.python, GROWTH, running.environment(), bench.logs) as one:
-            there = 0
-            for count in opens:
-                bench.say(f"growth: ticks with {count:,} open runs ...")
-                one.act("fill", "submitted", count - there)
-                there = count
-                row(result, table, f"{count:,} open runs", f"open_{count}", *ticked(running, one, rounds))
-                if count == opens[1]:
-                    slow = {"on": "list", "kind": "delay", "delay_s": SLOW_S, "times": rounds + 2}
-                    control(running.plain, "faults", [slow])
-                    name = f"{count:,} open runs, the endpoint answers after {SLOW_S * 1000:.0f} ms"
-                    row(result, table, name, f"open_{count}_slow", *ticked(running, one, rounds))
+    with (
+        servers(bench.logs, counting=True) as running,
+        Contestant("open runs", stand.python, GROWTH, running.environment(), bench.logs) as one,
+    ):
+        there = 0
+        for count in opens:
+            bench.say(f"growth: ticks with {count:,} open runs ...")
+            one.act("fill", "submitted", count - there)
+            there = count
+            row(result, table, f"{count:,} open runs", f"open_{count}", *ticked(running, one, rounds))
+            if count == opens[1]:
+                slow = {"on": "list", "kind": "delay", "delay_s": SLOW_S, "times": rounds + 2}
+                control(running.plain, "faults", [slow])
+                name = f"{count:,} open runs, the endpoint answers after {SLOW_S * 1000:.0f} ms"
+                row(result, table, name, f"open_{count}_slow", *ticked(running, one, rounds))
     waits = bench.of(2_000, 100)
     with servers(bench.logs, counting=True) as running:
         running.upload(["income/active.csv"])
@@ -179,7 +181,7 @@ def blobs(bench: Bench, result: Result, stand: who.Stand) -> None:
     """An hour of ticks with many blobs in the container, none of them new, against an empty one."""
     count = bench.of(100_000, 1_000)
     bench.say(f"growth: an hour of ticks with {count:,} blobs ...")
-    table, total = list[tuple[str, ...]](), dict[str, float]()
+    table = list[tuple[str, ...]]()
     for name, blobs_there in (("empty", 0), (f"{count:,} blobs", count)):
         logs = bench.logs / f"blobs-{blobs_there}"
         logs.mkdir()
@@ -188,10 +190,12 @@ def blobs(bench: Bench, result: Result, stand: who.Stand) -> None:
             stock.wait_until_kept()
         if blobs_there:
             stock.multiply(logs / "storage", stock.blobs(blobs_there, lambda number: f"income/us/{number:06d}.csv"))
-        with servers(logs, keep=logs / "storage", counting=True) as running:
-            with Contestant(name, stand.python, GROWTH, running.environment(), logs) as one, running.counted() as found:
-                took_ = one.act("an_hour")
-        total[name] = took_["cpu_s"]
+        with (
+            servers(logs, keep=logs / "storage", counting=True) as running,
+            Contestant(name, stand.python, GROWTH, running.environment(), logs) as one,
+            running.counted() as found,
+        ):
+            took_ = one.act("an_hour")
         requests = found.total()
         said = (
             f"{took_['wall_s']:.2f}",

@@ -1,4 +1,4 @@
-"""What a measure is: a function that returns figures for programs and tables for people. Never measures anything itself."""
+"""What a measure is: a function that returns figures and tables. Never measures anything itself."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +15,13 @@ class Sample(NamedTuple):
     """A quarter of the values is below it."""
     high: float
     """A quarter is above it."""
-    count: int
+    of: int
+    """How many they were."""
 
     def told(self, scale: float = 1, digits: int = 1) -> str:
         """Return it for people, each value times `scale`."""
         middle, low, high = (f"{value * scale:,.{digits}f}" for value in self[:3])
-        return f"{middle} ({low} to {high})" if self.count > 1 else middle
+        return f"{middle} ({low} to {high})" if self.of > 1 else middle
 
 
 def sample(values: Sequence[float]) -> Sample:

@@ -81,10 +81,10 @@ def run(bench: Bench) -> Result:
     notes = (
         f"List prices of {prices.AS_OF}, East US, without what is free; they vary by region and contract.",
         f"Free each month and subscription, and so often the whole bill of this app: {free()}.",
-        f"An execution is billed for at least {LEAST_S:.0f} s of an instance of {MEMORY_GB:.0f} GB; several at once on one "
-        "instance are billed once, so this is the most.",
-        f"Polling and Logic App look each five minutes; the container that the function lists has {BLOBS:,} blobs. An arrival "
-        f"waits two and a half minutes on average. Data Factory waits for each run, which takes {RUN_HOURS:.0f} h.",
+        f"An execution is billed for at least {LEAST_S:.0f} s of an instance of {MEMORY_GB:.0f} GB; several at once on "
+        "one instance are billed once, so this is the most.",
+        f"Polling and Logic App look each five minutes; the container that the function lists has {BLOBS:,} blobs. An "
+        f"arrival waits two and a half minutes on average. Data Factory waits for the run, {RUN_HOURS:.0f} h.",
     )
     result.tables.append(Table("What it costs", columns, rows, notes))
     price_rows = [

@@ -1,4 +1,4 @@
-"""What is deployed: the files of the app as the workflow packs them, with and without compiled modules. Never deploys."""
+"""What is deployed: the app's files as the workflow packs them, with or without compiled modules. Never deploys."""
 
 import shutil
 import subprocess

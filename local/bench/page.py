@@ -1,4 +1,4 @@
-"""docs/benchmarks.md, made from what one run found. Never edited by hand: what it says in words is here, and in `goals`."""
+"""docs/benchmarks.md, made from what one run found. Never edited by hand: its words are here, and in `goals`."""
 
 from collections.abc import Iterable, Mapping
 
@@ -7,14 +7,14 @@ from local.bench.measure import Result, Table
 
 HEAD = """# Benchmarks
 
-Made by `./retrain bench --page docs/benchmarks.md`; do not edit it by hand. Each ratio is of processes that took turns in
-one run on one machine, each figure a median with its quartiles; figures of two runs, or of two machines, say nothing about
+Made by `./retrain bench --page docs/benchmarks.md`; do not edit it by hand. Each ratio is of processes that took turns
+in one run on one machine, each figure a median with its quartiles; figures of two runs or machines say nothing about
 each other. Storage is Azurite, the workspace is the stand-in, both on loopback: what they take is in wall times, and a
 network would add the same to each round trip. Requests are counted at the servers.
 
-To repeat it: `./retrain bench` (all of it takes about three quarters of an hour; `--only cold` one measure, `--quick` as
-few turns as show that it works, `--json` for programs). Environments for the apps that are compared are made on the way:
-their packages are pinned in [benchmarks/](../benchmarks). azureml-pipeline-core needs a Python 3.11 on PATH.
+To repeat it: `./retrain bench` (three quarters of an hour; `--only cold` one measure, `--quick` as
+few turns as show that it works, `--json` for programs). Environments for the apps that are compared are made on the
+way: their packages are pinned in [benchmarks/](../benchmarks). azureml-pipeline-core needs a Python 3.11 on PATH.
 
 The apps that are compared have the same two triggers and are written as their packages' documentation does it. None of
 them claims an arrival, follows a run or knows a rule: what is delivered twice starts twice there.
@@ -22,11 +22,8 @@ them claims an arrival, follows a run or knows a rule: what is delivered twice s
 
 KEPT_OUT = """## What was left as it is
 
-* A transaction's multipart body written and read by hand would come near the raw requests. The public interface of
-  azure-data-tables has no place for it: it would have to take over the signing, or override private methods of the client.
-  An arrival waits for its network far longer than for this.
-* Importing less: what is left are packages that an arrival needs. `jinja2`, OpenTelemetry, `stamina` and the signatures of
-  callers are imported when they are used.
+* Importing less: what is left are packages that an arrival needs. `jinja2`, OpenTelemetry, `stamina` and the signatures
+  of callers are imported when they are used.
 * Coarser ticks would make an idle month cheaper, and everything that nobody told of later; `RETRAIN_TIMER_SCHEDULE` is
   there for who wants that.
 """

@@ -49,7 +49,7 @@ class Servers:
 
     def endpoint_url(self, place: Place) -> str:
         """Return the pipeline endpoint's address."""
-        return next(one["url"] for one in place.control("info")["endpoints"] if one["name"] == ENDPOINT)
+        return str(next(one["url"] for one in place.control("info")["endpoints"] if one["name"] == ENDPOINT))
 
     def upload(self, names: list[str], content: bytes = b"age\n1\n") -> None:
         """Put small files into the container of the datastore."""
@@ -66,7 +66,7 @@ class Servers:
 
     @contextlib.contextmanager
     def counted(self) -> Iterator[Counter[str]]:
-        """Count what both servers receive meanwhile: Azurite's by how it is billed, the workspace's by its own words."""
+        """Count what the servers receive meanwhile: Azurite by how it is billed, the workspace by its own words."""
         found = Counter[str]()
         begin, before = self._lines(), self._received()
         yield found
@@ -105,14 +105,14 @@ def servers(logs: Path, *, counting: bool = False, keep: Path | None = None) -> 
     with contextlib.ExitStack() as stack:
         storage = azurite.start(log, logs_requests=counting, keep=keep)
         stack.enter_context(storage.child)
-        places = []
+        places = list[Place]()
         for which, authority in (("plain", None), ("tls", trustme.CA())):
             place = stack.enter_context(
                 workspace(f"workspace-{which}", storage.connection_string, own, authority=authority)
             )
             control(place, "settings", {"engine": "hold"})
             places.append(place)
-        yield Servers(storage.connection_string, *places, log if counting else None)
+        yield Servers(storage.connection_string, places[0], places[1], log if counting else None)
 
 
 def control(place: Place, what: str, body: Any) -> None:
