@@ -81,20 +81,17 @@ def imports(bench: Bench, result: Result, ours: Stand, packed: Mapping[str, Path
     bench.say(f"cold start: imports, {rounds} rounds ...")
     python = str(ours.python)
     nothing, base = "python alone", "four base packages"
-    fresh = {"PYTHONPYCACHEPREFIX": str(bench.logs / "no-cache"), "PYTHONDONTWRITEBYTECODE": "1"}
     commands = {
         nothing: ([python, "-c", ""], ours.app, {}),
         base: ([python, "-c", BASE], bench.logs, {}),
         who.OURS: ([python, "-c", APP], packed[who.OURS], {}),
         WITHOUT: ([python, "-c", APP], packed[WITHOUT], {"PYTHONDONTWRITEBYTECODE": "1"}),
     }
-    none = {"four base packages, nothing compiled": commands[base], "this app, nothing compiled": commands[WITHOUT]}
-    commands |= {name: (command, folder, fresh) for name, (command, folder, _) in none.items()}
     taken = in_turns(
         rounds, {name: (words, folder, {**SETTINGS, **more}) for name, (words, folder, more) in commands.items()}
     )
     rows = []
-    against = {WITHOUT: base, who.OURS: base, "this app, nothing compiled": "four base packages, nothing compiled"}
+    against = {WITHOUT: base, who.OURS: base}
     for name, times in taken.items():
         other = against.get(name)
         told = ratios(walls(times), walls(taken[other])).told(digits=2) if other else ""
@@ -102,6 +99,7 @@ def imports(bench: Bench, result: Result, ours: Stand, packed: Mapping[str, Path
         rows.append((name, sample(walls(times)).told(1000, 0), sample(cpus(times)).told(1000, 0), told, cpu))
     for name, key in ((who.OURS, "compiled"), (WITHOUT, "source")):
         result.figures[f"import_against_base.{key}"] = ratios(walls(taken[name]), walls(taken[base])).median
+        result.figures[f"import_cpu_against_base.{key}"] = ratios(cpus(taken[name]), cpus(taken[base])).median
         net = [sample(walls(taken[one])).median - sample(walls(taken[nothing])).median for one in (name, base)]
         result.figures[f"import_net_against_base.{key}"] = net[0] / net[1]
         result.figures[f"import_ms.{key}"] = sample(walls(taken[name])).median * 1000
@@ -115,7 +113,6 @@ def imports(bench: Bench, result: Result, ours: Stand, packed: Mapping[str, Path
                 "Python's own start is in each figure, and so in the ratios; taken off, this app is "
                 f"{result.figures['import_net_against_base.compiled']:.2f} times the base packages, with sources only "
                 f"{result.figures['import_net_against_base.source']:.2f} times.",
-                "Nothing compiled: also the packages and the standard library are compiled anew.",
             ),
         )
     )

@@ -42,8 +42,8 @@ class Verdict(NamedTuple):
 
 
 SDK = (
-    "The SDKs' pipelines of policies are most of the rest: two for the table, one for the blob, the credential's; their "
-    "retries, tracing and signing are what raw requests do not have."
+    "The SDKs' pipelines are most of the rest, two for the table, one for the blob, the credential's: their retries, "
+    "tracing and checks are what raw requests do not have."
 )
 GOALS = (
     Goal(
