@@ -18,6 +18,7 @@ from requests.adapters import HTTPAdapter
 
 from shared import identity
 from shared.errors import ConfigurationError, StorageError
+from shared.storage.transactions import Table
 
 # A storage request is small: what takes longer than this is lost. The platform gives an HTTP function 230 s in all.
 _TIMEOUTS = {"connection_timeout": 5, "read_timeout": 20}
@@ -44,9 +45,9 @@ def table_client(connection: str, table: str, environ: Mapping[str, str] = os.en
     options: dict[str, Any] = {**_TIMEOUTS, "transport": _Transport(), "retry_total": 3, "retry_backoff_factor": 0.5}
     if text := _setting(connection, environ):
         with _sound(connection):
-            return TableClient.from_connection_string(text, table, **options)
+            return Table.from_connection_string(text, table, **options)
     url, credential = _by_identity(connection, "table", environ)
-    return TableClient(url, table, credential=credential, **options)
+    return Table(url, table, credential=credential, **options)
 
 
 @contextmanager
