@@ -21,7 +21,6 @@ from typing import Any
 import psutil
 from azure.storage.blob import BlobProperties
 
-from local.bench import environments as who
 from local.bench.measure import Bench, Result, Table
 from local.bench.package import pack
 from local.bench.servers import servers
@@ -41,7 +40,7 @@ FAILED = re.compile(r"arrive_\w+ failed, ")
 def run(bench: Bench) -> Result:
     """Take the measure."""
     result = Result()
-    app = pack(bench.logs / "app", who.stands(bench, result.missing, who.OURS)[who.OURS].python)
+    app = pack(bench.logs / "app", compiled=True)
     many, few = bench.of(2_000, 40), bench.of(400, 20)
     files = [f"income/us/{number:05d}.csv" for number in range(many)]
     rows = [burst(bench, result, app, SHIPPED, shipped(), files, "files")]
@@ -57,7 +56,7 @@ def run(bench: Bench) -> Result:
 def gather(bench: Bench) -> Result:
     """Take the measure for folders: nothing is submitted, each file is noted."""
     result = Result()
-    app = pack(bench.logs / "app", who.stands(bench, result.missing, who.OURS)[who.OURS].python)
+    app = pack(bench.logs / "app", compiled=True)
     gathered = bench.of(20_000, 60)
     into = [f"income/{number % 100:02d}/{number:05d}.csv" for number in range(gathered)]
     rows = [burst(bench, result, app, SHIPPED, settling(), into, "folders")]
