@@ -59,6 +59,7 @@ FLOORS = {
     "identity": 2,
     "log": 2,
     "errors": 1,
+    "reading": 1,
 }
 
 
