@@ -15,6 +15,7 @@ import msgspec
 
 from functions.answers import Problem
 from functions.asked import Nothing
+from shared import reading
 from shared.errors import (
     BadRequestError,
     CallerError,
@@ -164,7 +165,7 @@ def query_as[T: msgspec.Struct](req: func.HttpRequest, kind: type[T]) -> T:
     if len(values) < len(given):
         raise BadRequestError(f"A query parameter is given twice; {told}.")
     try:
-        return msgspec.convert(values, kind, strict=False)
+        return reading.convert(values, kind, strict=False)
     except msgspec.ValidationError as error:
         raise BadRequestError(f"A query parameter is not what is expected: {_said(error, kind)}; {told}.") from error
 
@@ -196,7 +197,7 @@ def is_browser(req: func.HttpRequest) -> bool:
 def typed[T](data: Any, kind: type[T]) -> T:
     """Return JSON as `kind`. Raises BadRequestError saying what is wrong and where."""
     try:
-        return msgspec.convert(data, kind)
+        return reading.convert(data, kind)
     except msgspec.ValidationError as error:
         raise BadRequestError(f"The body is not what is expected: {_said(error, kind)}.") from error
 

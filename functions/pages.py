@@ -18,6 +18,7 @@ import azure.functions as func
 import msgspec
 
 from functions.answers import Problem
+from shared import reading
 from shared.errors import masked
 from shared.operate import overview
 from shared.operate.views import Detail, View
@@ -46,7 +47,7 @@ def retrain(req: func.HttpRequest, entry: Detail, now: datetime) -> func.HttpRes
 def for_browser(req: func.HttpRequest, response: func.HttpResponse) -> func.HttpResponse:
     """Return what a browser is shown in place of an answer for programs: a problem's page; after a form the status."""
     if response.mimetype == "application/problem+json":
-        told = msgspec.json.decode(response.get_body(), type=Problem)
+        told = reading.decode(response.get_body(), Problem)
         return _page(req, "problem.html", response.status_code, problem=told)
     if req.method == "POST" and response.status_code < 300:
         headers = {"Location": _url(req, "status")}

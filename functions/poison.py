@@ -10,6 +10,7 @@ import azure.functions as func
 import msgspec
 
 from functions.messages import content_of
+from shared import reading
 from shared.app import app
 from shared.flow import poison
 from shared.log import log
@@ -40,7 +41,7 @@ def _add(made: func.Blueprint, name: str, connection: str) -> None:
     def bury(message: func.QueueMessage) -> None:
         body = content_of(message)
         try:
-            told = msgspec.json.decode(body, type=Message)
+            told = reading.decode(body, Message)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             log("poison_unreadable", logging.ERROR, queue=QUEUE, reason=error, message=body[:500])
             return

@@ -170,6 +170,7 @@ module rolesTraining 'roles-training.bicep' = {
   params: {
     accountName: account[8]
     datastores: datastores
+    byQueue: byQueue
     principalId: identity.outputs.principalId
   }
   dependsOn: [

@@ -12,6 +12,7 @@ from typing import Literal
 import click
 
 PORT = click.IntRange(1, 65533)
+MEASURES = ("cold", "arrival", "growth", "large", "money", "bursts", "folders")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -177,6 +178,31 @@ def conformance(as_json: bool) -> None:
     from local.conformance import command
 
     sys.exit(command.conformance(as_json=as_json))
+
+
+@main.command()
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The zip; else .retrain/package.zip.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+def package(out: Path | None, as_json: bool) -> None:
+    """Make the zip that is deployed: what .funcignore leaves, with bytecode; print how many files and bytes it has."""
+    from local import package
+
+    sys.exit(package.package(out, as_json=as_json))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, and progress on stderr.")
+@click.option("--only", multiple=True, type=click.Choice(MEASURES), help="Take this measure; may be given again.")
+@click.option("--quick", is_flag=True, help="Few turns, small sizes: that it works, and no figures to rely on.")
+@click.option("--page", "to_page", type=click.Path(dir_okay=False, path_type=Path), help="Write the page to this file.")
+def bench(as_json: bool, only: tuple[str, ...], quick: bool, to_page: Path | None) -> None:
+    """Measure what the app costs, as ratios in one run: beside bare packages, Microsoft's SDKs, and raw requests.
+
+    Exit code 0 when everything could be measured, whatever the figures are; docs/benchmarks.md has those of one run.
+    """
+    from local.bench import command
+
+    sys.exit(command.bench(as_json=as_json, only=only, quick=quick, to_page=to_page))
 
 
 @main.command()

@@ -23,7 +23,7 @@ def python_of(requirements: Path, pythons: Iterable[str] = (sys.executable,)) ->
 
     Raises UnavailableError.
     """
-    name = "-".join(requirements.parent.relative_to(ROOT).parts)
+    name = "-".join(requirements.parent.relative_to(ROOT).parts) or "deployed"
     folder = KEPT / f"{name}-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]}"
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     if (folder / "complete").exists():

@@ -63,7 +63,8 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})},
+                # Should an extension module crash it, its log says where.
+                env={"PYTHONFAULTHANDLER": "1", **os.environ, **(env or {})},
                 cwd=cwd,
                 # Ctrl-C reaches the parent alone, which then ends its children in order.
                 start_new_session=True,

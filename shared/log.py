@@ -12,6 +12,10 @@ from shared.errors import ConflictError, RetrainError, masked
 
 logger = logging.getLogger("retrain")
 
+# The storage SDK tells of each request in a dozen lines. host.json does not reach them: the host gets what the worker
+# logs under the function's name.
+logging.getLogger("azure.core").setLevel(logging.WARNING)
+
 
 def log(event: str, level: int = logging.INFO, /, **fields: object) -> None:
     """Write one event. `fields` with the value None are left out; text with spaces or quotes is quoted as JSON."""

@@ -35,13 +35,13 @@ class Started:
 
 
 @contextmanager
-def start(ports: Ports, log: Path, *words: str) -> Iterator[Started]:
-    """Run `./retrain start` on ports until it is ready; end it as Ctrl-C does."""
+def start(ports: Ports, log: Path, *words: str, folder: Path = ROOT, **environ: str) -> Iterator[Started]:
+    """Run `./retrain start` of a project's folder on ports until it is ready; end it as Ctrl-C does."""
     options = ["--port", ports.app, "--workspace-port", ports.workspace, "--storage-port", ports.storage]
     line = [sys.executable, "-m", "local", "start", *map(str, options), "--host", "builtin", *words]
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "RETRAIN_STACKS") if name in os.environ}
     with log.open("w") as out:
-        process = subprocess.Popen(line, cwd=ROOT, env=kept, stdout=out, stderr=out, text=True)
+        process = subprocess.Popen(line, cwd=folder, env={**kept, **environ}, stdout=out, stderr=out, text=True)
     try:
         until(lambda: "Ctrl-C ends everything" in log.read_text() or process.poll() is not None, timeout_s=60)
         assert process.poll() is None, log.read_text()

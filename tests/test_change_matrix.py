@@ -403,6 +403,7 @@ def test_promise_in_each_cell(scene: Scene, state: str, change: str, caplog: pyt
 
 
 @pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("scene", ["pipeline"], indirect=True)
 def test_event_that_waits_in_its_queue_meanwhile(scene: Scene, change: str) -> None:
     """One run at what is pinned when it is taken; or, where no rule takes it, a skip, and one run by the search."""
     scene.upload()

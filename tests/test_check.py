@@ -104,14 +104,41 @@ def publish(workspace: LocalWorkspace, version: str = "2", **changes: Any) -> No
         ("example.com", "", "https://management.azure.com", ""),
     ],
 )
-def test_cloud_is_told_by_the_address(domain: str, audience: str, expected: str, says: str) -> None:
+def test_cloud_is_told_by_the_address(
+    domain: str, audience: str, expected: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its audience need not be written; one of another cloud is probably not meant."""
+    monkeypatch.setenv("IDENTITY_ENDPOINT", "http://127.0.0.1/msi/token")
     url = ENDPOINT_URL.replace("http://127.0.0.1:7081", f"https://region.{domain}")
     pipeline = PipelineEndpoint(url=url, version="1", experiment="e", audience=audience)
     settings = samples.settings(pipelines={"income": pipeline})
     assert pipeline.target.audience == expected
     told = [finding for finding in checks.offline(settings) if finding.level != "ok"]
     assert [(one.where, says in one.what) for one in told] == ([("pipelines.income", True)] if says else [])
+
+
+@pytest.mark.parametrize(
+    ("domain", "authority", "says"),
+    [
+        ("api.azureml.ms", None, ""),
+        ("api.ml.azure.cn", None, "signs in at login.microsoftonline.com"),
+        ("api.ml.azure.cn", "https://login.chinacloudapi.cn/", ""),
+        ("api.ml.azure.us", "login.microsoftonline.us", ""),
+        ("api.azureml.ms", "https://login.chinacloudapi.cn", "signs in at login.chinacloudapi.cn"),
+    ],
+)
+def test_who_signs_in_does_so_in_the_cloud_of_the_address(
+    domain: str, authority: str | None, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a managed identity azure-identity has to be told."""
+    monkeypatch.delenv("IDENTITY_ENDPOINT", raising=False)
+    monkeypatch.delenv("AZURE_AUTHORITY_HOST", raising=False)
+    if authority:
+        monkeypatch.setenv("AZURE_AUTHORITY_HOST", authority)
+    url = ENDPOINT_URL.replace("http://127.0.0.1:7081", f"https://region.{domain}")
+    settings = samples.settings(pipelines={"income": PipelineEndpoint(url=url, version="1", experiment="e")})
+    told = [finding.what for finding in checks.offline(settings) if finding.level != "ok"]
+    assert [says in what for what in told] == ([True] if says else [])
 
 
 def test_sound_set_up(ready: App) -> None:

@@ -22,7 +22,8 @@ from tests.test_commands import answer, run
 from tests.waiting import until
 
 ROOT = Path(__file__).parent.parent
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("local/*/README.md")]
+DOCS = [*ROOT.glob("docs/**/*.md")]
+PAGES = [*ROOT.glob("*.md"), *DOCS, *ROOT.glob("local/*/README.md")]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 HTTP = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
 WORKSPACE = (ROOT / "local" / "workspace" / "README.md").read_text(encoding="utf-8")
@@ -37,6 +38,23 @@ def spans(page: str) -> list[str]:
 def blocks(page: str) -> list[str]:
     """Return the lines of the indented code of a page, without comments."""
     return [line.strip().partition("  #")[0].strip() for line in page.splitlines() if line.startswith("    ")]
+
+
+PROGRAMS = ("./retrain ", "python ", ".venv/bin/python ", "curl ", "az ", "azd ", "func ", "export ", "LIVE_AZUREML")
+AZURE = ("az ", "azd ", "export LIVE_AZUREML")
+
+
+def typed(page: str) -> list[tuple[str, bool]]:
+    """Return the commands in the indented code of a page, and of each whether the words before it say: needs Azure."""
+    found, words = list[tuple[str, bool]](), ""
+    for block in re.split(r"\n\s*\n", page):
+        if not block.startswith("    "):
+            words = " ".join(block.split())
+            continue
+        marked = re.search(r"needs? Azure\):$", words) is not None
+        lines = [line.strip().partition("  #")[0].strip() for line in block.splitlines()]
+        found += [(line, marked) for line in lines if line.startswith(PROGRAMS)]
+    return found
 
 
 def told(page: Path) -> list[str]:
@@ -59,6 +77,55 @@ def test_command_is_one_that_there_is(page: str, line: str) -> None:
     assert name in group.commands, f"{page}: there is no {name}"
     alone = [word for word in rest if word != "..."]
     group.commands[name].make_context(name, alone)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return what a link can name on a page: its headings, as GitHub does it."""
+    found = re.findall(r"(?m)^#+ (.+)$", page.read_text(encoding="utf-8"))
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in found}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    """Those within the project: to a file, and to a heading of it."""
+    for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = link.partition("#")
+        to = (page.parent / name).resolve() if name else page
+        assert to.exists(), link
+        assert not anchor or anchor in anchors(to), link
+
+
+def test_decisions_are_in_their_index() -> None:
+    """Each page, and in its number's place."""
+    folder = ROOT / "docs" / "decisions"
+    pages = sorted(path.name for path in folder.glob("0*.md"))
+    listed = re.findall(r"(?m)^\d+\. .*?\((0\d+-[^)]+)\)", (folder / "README.md").read_text(encoding="utf-8"))
+    assert listed == pages
+    assert [int(name[:4]) for name in pages] == list(range(1, len(pages) + 1))
+    for number, name in enumerate(pages, 1):
+        assert (folder / name).read_text(encoding="utf-8").startswith(f"# {number}. ")
+
+
+RUN_BY = {  # what runs the commands of a page, or a single one
+    "tutorial.md": "test_docs_tutorial.py",
+    "operations.md": "test_docs_operations.py",
+    "./retrain demo --kind batch": "test_demo.py",
+    "./retrain package --out package.zip": "test_package.py",
+    "./retrain doctor": "test_doctor.py",
+    "./retrain doctor income/us/new.csv": "test_doctor.py",
+    "LIVE_AZUREML_REPLAY=recording.json ./retrain test tests/live": "test_live_replay.py",
+}
+
+
+@pytest.mark.parametrize("page", DOCS, ids=lambda page: page.name)
+def test_command_is_run_by_a_test_or_needs_azure(page: Path) -> None:
+    """What needs Azure says so before the block, in one way: `(needs Azure):`."""
+    for line, marked in typed(page.read_text(encoding="utf-8")):
+        assert marked or not (line.startswith(AZURE) or "https://" in line), f"needs Azure, and does not say so: {line}"
+        runner = RUN_BY.get(line) or RUN_BY.get(page.name)
+        assert marked or (runner and (ROOT / "tests" / runner).exists()), f"nobody runs this: {line}"
 
 
 def test_every_command_is_told_somewhere() -> None:

@@ -12,10 +12,10 @@ import shared
 
 ROOT = Path(__file__).parent.parent
 FORBIDDEN = {
-    "shared": {"azure.functions", "azurefunctions", "functions", "local", "cli", "tests"},
-    "functions": {"local", "cli", "tests"},
-    "cli": {"azure.functions", "azurefunctions", "functions", "local", "tests"},
-    "local": {"shared", "functions", "cli", "tests"},
+    "shared": {"azure.functions", "azurefunctions", "functions", "local", "cli", "tests", "benchmarks"},
+    "functions": {"local", "cli", "tests", "benchmarks"},
+    "cli": {"azure.functions", "azurefunctions", "functions", "local", "tests", "benchmarks"},
+    "local": {"shared", "functions", "cli", "tests", "benchmarks"},
 }
 
 
@@ -60,6 +60,7 @@ FLOORS = {
     "identity": 2,
     "log": 2,
     "errors": 1,
+    "reading": 1,
 }
 
 

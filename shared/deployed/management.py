@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from shared import reading
 from shared.deployed.place import name_of
 from shared.errors import EndpointError, shown
 from shared.identity import Tokens
@@ -188,7 +189,7 @@ class Management:
 def _as[T](item: dict[str, Any], kind: type[T]) -> T:
     """Return the properties of a resource. Raises EndpointError when they are not what is documented."""
     try:
-        return msgspec.convert(item.get("properties") or {}, kind)
+        return reading.convert(item.get("properties") or {}, kind)
     except msgspec.ValidationError as fault:
         raise EndpointError(f"Resource Manager's answer is not what is documented: {fault}.") from fault
 
@@ -196,6 +197,6 @@ def _as[T](item: dict[str, Any], kind: type[T]) -> T:
 def _quiet[T](content: bytes, kind: type[T]) -> T:
     """Read an answer that may have secrets in it: an error quotes none of it. Raises EndpointError."""
     try:
-        return msgspec.json.decode(content, type=kind)
+        return reading.decode(content, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise EndpointError(f"Resource Manager's answer is not what is documented: {fault}.") from fault

@@ -10,8 +10,7 @@ import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-import msgspec
-
+from shared import reading
 from shared.app import App
 from shared.errors import NotFoundError, StorageError
 from shared.flow import enter
@@ -222,4 +221,4 @@ def end(app: App, folder: Gathering, skip: Skip) -> Outcome:
 
 def source_of(folder: Gathering) -> Source:
     """Return who told of the folder's latest file; an older version of the app did not keep it."""
-    return msgspec.convert(folder.source or Source.SEARCH, Source)
+    return reading.convert(folder.source or Source.SEARCH, Source)

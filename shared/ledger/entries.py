@@ -28,6 +28,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from shared import reading
 from shared.errors import BadRequestError, RowError, masked
 from shared.pipelines.address import Address
 from shared.pipelines.target import Target
@@ -134,7 +135,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
 
     def retrain_request(self) -> RetrainRequest:
         """Return the request as it was decided."""
-        return msgspec.json.decode(self.request, type=RetrainRequest)
+        return reading.decode(self.request, RetrainRequest)
 
     @property
     def is_open(self) -> bool:
@@ -288,7 +289,7 @@ def read_entry(row: Mapping[str, Any]) -> Entry:
         columns["Request"] = "".join(pieces)
         if columns.get("State") == "waiting":  # of layout 1, where one word stood for both
             columns["State"] = State.DEFERRED if columns.get("Tries") else State.QUEUED
-        entry = msgspec.convert(columns, Entry)
+        entry = reading.convert(columns, Entry)
         request = entry.retrain_request()
         if entry.layout < LAYOUT and entry.sent_at and entry.target is None:
             entry = msgspec.structs.replace(entry, target=_target_of_layout_1(entry, request))
@@ -307,7 +308,7 @@ def read_work(row: Mapping[str, Any]) -> Work:
         if columns.get("State") == "waiting":
             columns["State"] = State.DEFERRED if columns.get("Tries") else State.QUEUED
         columns["Key"], columns["Rule"] = row["RowKey"][2:], row["PartitionKey"]
-        return msgspec.convert(columns, Work)
+        return reading.convert(columns, Work)
     except msgspec.DecodeError as error:
         raise RowError(
             f"The ledger's row {row.get('RowKey')!r} of rule {row.get('PartitionKey')!r} cannot be read ({error}): "

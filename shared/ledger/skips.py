@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from shared import reading
 from shared.errors import RetrainError
 from shared.ledger.entries import clipped
 from shared.ledger.table import Ledger, etag_of, if_unchanged
@@ -148,5 +149,5 @@ def _text(items: Iterable[Any]) -> str:
 
 
 def _read(row: Any) -> Told:
-    reasons = msgspec.json.decode(row["Reasons"], type=list[Reason])
-    return Told(reasons=reasons, last=msgspec.json.decode(row["Last"], type=list[Skipped]))
+    reasons = reading.decode(row["Reasons"], list[Reason])
+    return Told(reasons=reasons, last=reading.decode(row["Last"], list[Skipped]))

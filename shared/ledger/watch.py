@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import msgspec
 from azure.data.tables import TableEntity
 
+from shared import reading
 from shared.ledger.entries import NEVER, plain
 from shared.ledger.table import Ledger
 from shared.rules.rule import Rule
@@ -73,7 +74,7 @@ def search_of(ledger: Ledger, place: str) -> Search | None:
     if not row:
         return None
     columns = {name: plain(value) if isinstance(value, datetime) else value for name, value in row.items()}
-    return msgspec.convert(columns, Search)
+    return reading.convert(columns, Search)
 
 
 def save_search(ledger: Ledger, place: str, search: Search) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from shared import reading
 from shared.errors import CallerError
 from shared.settings.model import Callers
 
@@ -91,7 +92,7 @@ def _by_entra(callers: Callers, headers: Mapping[str, str], environ: Mapping[str
             "(Function App, Authentication), or take RETRAIN_ALLOWED_APPS away."
         )
     try:
-        principal = msgspec.json.decode(base64.b64decode(headers[ENTRA], validate=True), type=_Principal)
+        principal = reading.decode(base64.b64decode(headers[ENTRA], validate=True), _Principal)
     except (ValueError, msgspec.DecodeError) as error:
         raise CallerError("X-MS-CLIENT-PRINCIPAL cannot be read.") from error
     apps = [claim.val.lower() for claim in principal.claims if claim.typ in APP_CLAIMS]

@@ -5,6 +5,7 @@ the identity that looks. Never submits and never starts a rule's clock (`since`)
 its own in the ledger's table, removed at once.
 """
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
@@ -17,7 +18,7 @@ from shared.errors import EndpointError, StorageError, shown
 from shared.operate.compared import output, parameters, pinned, same_place
 from shared.operate.findings import ADDRESS, AGAIN, CONNECT, SIGN_IN, Finding, Gap, cure_of, sound, unseen
 from shared.pipelines.base import Endpoint
-from shared.pipelines.clouds import LOCAL, cloud_at
+from shared.pipelines.clouds import LOCAL, PUBLIC, cloud_at
 from shared.pipelines.target import Target
 from shared.rules.check import example_faults, samples
 from shared.rules.decision import Skip
@@ -68,10 +69,14 @@ def _cloud(where: str, pipeline: Pipeline) -> Finding:
     cloud = cloud_at(host)
     told = f"{cloud.name} cloud, by its address ({host}); tokens for {audience}"
     known = (cloud.audience, cloud.machine_learning)
-    if cloud is LOCAL or audience.rstrip("/") in known:
-        return Finding("ok", where, told)
-    cure = f"Leave `audience` out, or write one of this cloud's: {' or '.join(known)}."
-    return Finding("warning", where, f"{told}, which are another cloud's, or nobody's", cure)
+    if cloud is not LOCAL and audience.rstrip("/") not in known:
+        cure = f"Leave `audience` out, or write one of this cloud's: {' or '.join(known)}."
+        return Finding("warning", where, f"{told}, which are another cloud's, or nobody's", cure)
+    authority = os.environ.get("AZURE_AUTHORITY_HOST", PUBLIC.authority).removeprefix("https://").rstrip("/")
+    if cloud is not LOCAL and authority != cloud.authority and not os.environ.get("IDENTITY_ENDPOINT"):
+        cure = f"Set AZURE_AUTHORITY_HOST=https://{cloud.authority}; a managed identity needs none."
+        return Finding("warning", where, f"{told}, but who looks signs in at {authority}", cure)
+    return Finding("ok", where, told)
 
 
 def _doubtful(settings: Settings, rule: Rule) -> Iterator[Finding]:

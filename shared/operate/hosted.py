@@ -9,6 +9,7 @@ from http import HTTPStatus
 import msgspec
 import requests
 
+from shared import reading
 from shared.deployed.management import Function, Keys, Management, Site
 from shared.deployed.place import Place, name_of
 from shared.errors import ConfigurationError, EndpointError
@@ -176,7 +177,7 @@ def _health(made: Hosted, session: requests.Session, site: Site, keys: Keys) -> 
     key = next((value for value in keys.function_keys.values() if value), "")
     try:
         answer = session.get(url, headers={"x-functions-key": key}, timeout=TIMEOUTS, allow_redirects=False)
-        told = msgspec.json.decode(answer.content, type=Health)
+        told = reading.decode(answer.content, Health)
     except requests.RequestException as error:
         yield Finding("fault", where, f"GET {url}: no answer: {type(error).__name__}", CONNECT)
     except (msgspec.DecodeError, UnicodeDecodeError):

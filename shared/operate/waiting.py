@@ -12,6 +12,7 @@ import msgspec
 from azure.core.exceptions import ResourceNotFoundError
 from azure.storage.blob import ContainerClient
 
+from shared import reading
 from shared.app import App
 from shared.errors import ConfigurationError, StorageError
 from shared.operate.findings import Finding
@@ -185,6 +186,6 @@ def _read(client: ContainerClient, name: str) -> list[Letter]:
         except ResourceNotFoundError:  # deleted just now
             return []
     try:
-        return msgspec.json.decode(content, type=list[Letter])
+        return reading.decode(content, list[Letter])
     except (msgspec.DecodeError, UnicodeDecodeError):
         return []

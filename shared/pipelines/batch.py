@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 import msgspec
 import requests
 
+from shared import reading
 from shared.errors import EndpointError, shown
 from shared.identity import Tokens
 from shared.pipelines import jobs
@@ -110,7 +111,7 @@ class BatchEndpoint:
         if response.status_code not in (HTTPStatus.OK, HTTPStatus.CREATED):
             return None
         try:
-            name = msgspec.json.decode(response.content, type=_Named).name
+            name = reading.decode(response.content, _Named).name
         except (msgspec.DecodeError, UnicodeDecodeError):
             name = ""
         if not name:

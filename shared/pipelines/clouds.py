@@ -17,6 +17,8 @@ class Cloud(msgspec.Struct, frozen=True, kw_only=True):
     """Audience of tokens for that."""
     machine_learning: str
     """Audience of tokens for batch endpoints."""
+    authority: str
+    """Host where identities sign in, but for managed ones (`AZURE_AUTHORITY_HOST`)."""
     services: str
     """What follows the region in the host of a workspace's services; empty: the endpoint's own host."""
 
@@ -26,6 +28,7 @@ PUBLIC = Cloud(
     management="https://management.azure.com",
     audience="https://management.azure.com",
     machine_learning="https://ml.azure.com",
+    authority="login.microsoftonline.com",
     services="api.azureml.ms",
 )
 CHINA = Cloud(
@@ -33,6 +36,7 @@ CHINA = Cloud(
     management="https://management.chinacloudapi.cn",
     audience="https://management.chinacloudapi.cn",
     machine_learning="https://ml.azure.cn",
+    authority="login.chinacloudapi.cn",
     services="api.ml.azure.cn",
 )
 US_GOVERNMENT = Cloud(
@@ -40,10 +44,16 @@ US_GOVERNMENT = Cloud(
     management="https://management.usgovcloudapi.net",
     audience="https://management.usgovcloudapi.net",
     machine_learning="https://ml.azure.us",
+    authority="login.microsoftonline.us",
     services="api.ml.azure.us",
 )
 LOCAL = Cloud(
-    name="local", management="", audience=PUBLIC.audience, machine_learning=PUBLIC.machine_learning, services=""
+    name="local",
+    management="",
+    audience=PUBLIC.audience,
+    machine_learning=PUBLIC.machine_learning,
+    authority=PUBLIC.authority,
+    services="",
 )
 """The stand-in."""
 

@@ -13,6 +13,7 @@ from urllib.parse import quote, urlencode
 
 import msgspec
 
+from shared import reading
 from shared.errors import EndpointError, shown
 from shared.pipelines.address import Address
 from shared.pipelines.base import Input, Phase, ReadError, Registered, Run
@@ -191,7 +192,7 @@ def word(resource: dict[str, Any]) -> str:
 def decode[T](content: bytes, kind: type[T]) -> T:
     """Read an answer. Raises EndpointError when it is not what is documented."""
     try:
-        return msgspec.json.decode(content, type=kind)
+        return reading.decode(content, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise EndpointError(f"The answer is not what is documented: {fault}; it begins {shown(content)}.") from fault
 

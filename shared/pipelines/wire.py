@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import requests
 
+from shared import reading
 from shared.errors import EndpointError, masked, shown
 from shared.pipelines.base import Input, Phase, Registered, Run
 from shared.rules.decision import RetrainRequest
@@ -182,7 +183,7 @@ class _HistoryPage(msgspec.Struct):
 def run(content: bytes) -> PipelineRun | None:
     """Read a run; None when there is no run with an id in `content`."""
     try:
-        found = msgspec.json.decode(content, type=PipelineRun)
+        found = reading.decode(content, PipelineRun)
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return found if found.id else None
@@ -217,7 +218,7 @@ def inputs(content: bytes) -> tuple[Input, ...]:
 def registered(content: bytes) -> Registered:
     """Read a datastore. Nothing else of the answer is kept or told: it may hold the datastore's credential."""
     try:
-        found = msgspec.json.decode(content, type=_Datastore)
+        found = reading.decode(content, _Datastore)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise EndpointError("The service's answer is no datastore as documented.") from None
     section = found.azure_storage_section or _Section()
@@ -247,7 +248,7 @@ def error(response: requests.Response) -> str:
 def _decode[T](content: bytes, kind: type[T]) -> T:
     """Read `content` as `kind`. Raises EndpointError."""
     try:
-        return msgspec.json.decode(content, type=kind)
+        return reading.decode(content, kind)
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise EndpointError(
             f"The service's answer is not what is documented: {fault}; it begins {shown(content)}."

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from shared import reading
 from shared.rules.decision import Skip
 from shared.rules.locations import Location, located
 
@@ -89,9 +90,9 @@ def read(headers: Mapping[str, str], body: Any) -> list[Event]:
 def _event(item: Any, where: str) -> Event:
     try:
         if isinstance(item, dict) and "specversion" in item:
-            cloud = msgspec.convert(item, CloudEvent)
+            cloud = reading.convert(item, CloudEvent)
             return Event(type=cloud.type, data=cloud.data, id=cloud.id, time=_time(item.get("time")))
-        grid = msgspec.convert(item, GridEvent)
+        grid = reading.convert(item, GridEvent)
         return Event(type=grid.event_type, data=grid.data, id=grid.id, time=_time(item.get("eventTime")))
     except msgspec.ValidationError as error:
         raise ValueError(f"{where}neither an event of Event Grid nor a CloudEvent: {error}") from error
@@ -100,7 +101,7 @@ def _event(item: Any, where: str) -> Event:
 def _time(value: Any) -> datetime | None:
     """Return a time with its zone; None where it is none, or none of ours: an event is not refused for that."""
     try:
-        found: datetime = msgspec.convert(value, _ZONED)
+        found: datetime = reading.convert(value, _ZONED)
     except msgspec.ValidationError:
         return None
     return found if found.year in YEARS else None

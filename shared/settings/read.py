@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import msgspec
 from msgspec import Meta
 
+from shared import reading
 from shared.errors import ConfigurationError, shown
 from shared.pipelines.address import Address
 from shared.pipelines.target import PUBLIC
@@ -225,7 +226,7 @@ class _Reader:
         if get_origin(kind) is dict and isinstance(data, dict):
             return {key: self.value(get_args(kind)[1], item, f"{where}.{key}") for key, item in data.items()}
         try:
-            return msgspec.convert(data, kind)
+            return reading.convert(data, kind)
         except msgspec.ValidationError:  # in its own words, which are a library's
             self.fault(where, f"expected {_expected(kind)}; got {shown(data)}")
             return None

@@ -18,6 +18,7 @@ from requests.adapters import HTTPAdapter
 
 from shared import identity
 from shared.errors import ConfigurationError, StorageError
+from shared.storage.transactions import Table
 
 if TYPE_CHECKING:
     from azure.storage.queue import QueueClient
@@ -47,9 +48,9 @@ def table_client(connection: str, table: str, environ: Mapping[str, str] = os.en
     options: dict[str, Any] = {**_TIMEOUTS, "transport": _Transport(), "retry_total": 3, "retry_backoff_factor": 0.5}
     if text := _setting(connection, environ):
         with _sound(connection):
-            return TableClient.from_connection_string(text, table, **options)
+            return Table.from_connection_string(text, table, **options)
     url, credential = _by_identity(connection, "table", environ)
-    return TableClient(url, table, credential=credential, **options)
+    return Table(url, table, credential=credential, **options)
 
 
 def queue_client(connection: str, queue: str, environ: Mapping[str, str] = os.environ) -> "QueueClient":
