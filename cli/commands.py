@@ -13,6 +13,7 @@ import click
 
 from cli import environment
 from cli.check import check
+from cli.doctor import doctor
 from cli.operator import HELP, Operators, Unaided
 from cli.output import (
     print_detail,
@@ -58,6 +59,7 @@ def commands() -> None:
 
 
 commands.add_command(check)
+commands.add_command(doctor)
 
 
 @commands.command()

@@ -37,6 +37,8 @@ class Stack(msgspec.Struct):
     """All on which its parts listen."""
     values: dict[str, str]
     """The settings that it has wired."""
+    deployed: dict[str, str] = {}
+    """What azd would have noted of it, where its events come as in Azure."""
 
 
 def load(port: int | None = None) -> None:
@@ -45,6 +47,7 @@ def load(port: int | None = None) -> None:
     if stack:
         click.echo(f"(./retrain start, app at port {stack.port})", err=True)
         _set(stack.values)
+        os.environ.update(stack.deployed)  # as a whole: what azd or a shell has of another app is none of its business
     elif not file.exists():
         file = ROOT / "local.settings.sample.json"
         click.echo(f"(no local.settings.json, no ./retrain start: settings of {file.name})", err=True)

@@ -29,10 +29,14 @@ class Operator(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Load the settings first, and make sure that something answers where they say that storage is."""
-        environment.load(ctx.params.pop("port"))
+        self.load(ctx)
         if self.needs_storage:
             environment.require_storage()
         return super().invoke(ctx)
+
+    def load(self, ctx: click.Context) -> None:
+        """Put the settings into this process's environment."""
+        environment.load(ctx.params.pop("port"))
 
 
 class Unaided(Operator):

@@ -139,6 +139,14 @@ def print_findings(found: Iterable[Finding]) -> None:
     say(f"faults: {count['fault']}, warnings: {count['warning']}, ok: {count['ok']}")
 
 
+def print_first(broken: Finding | None) -> None:
+    """Print the first broken link with its cure, in one line."""
+    if broken:
+        say(f"first broken link: {broken.where}: {broken.what.rstrip('.')}; cure: {broken.cure}", bold=True)
+    else:
+        say("first broken link: none", bold=True)
+
+
 def print_migration(told: Migration) -> None:
     """Print what goes into which file, then what to do."""
     parts = [("retrain.toml, in place of the table:", told.table), ("The component declares:", told.interface)]

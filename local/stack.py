@@ -31,7 +31,7 @@ from azure.storage.queue import QueueServiceClient
 from rich.console import Console
 from rich.text import Text
 
-from local import azurite
+from local import azurite, deployed
 from local.process import HOST, Child, ChildFailedError, free_ports, listens
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +45,7 @@ ENDPOINT = "income"  # the pipeline endpoint of the workspace stand-in that the 
 IDENTITY_HEADER = "local"  # as in local.settings.sample.json, so that an app started by hand finds this workspace, too
 BLOB_WEBHOOK = "/runtime/webhooks/blobs?functionName=Host.Functions."
 EVENTS_QUEUE = "retrain-events"
+OF_THE_APP = ("RETRAIN_", "INCOME_", "TRAINING_", "TrainingStorage", "AzureWebJobs", "AZURE_CLIENT_ID")
 # The app's settings by what `--events` promises; its status tells what it goes by.
 WAYS_IN = {
     "grid": {"RETRAIN_EVENTS": "blob", "RETRAIN_BLOB_SOURCE": "EventGrid"},
@@ -107,6 +108,7 @@ class Stack:
         self.workspace_url = f"http://{HOST}:{ports.workspace}"
         self.app_url = f"http://{HOST}:{ports.app}"
         self.info: dict[str, Any] = {}  # what the workspace stand-in says about itself
+        self.deployed: dict[str, str] = {}  # what azd would have noted of it
         self.children: dict[str, Child] = {}
 
     def __enter__(self) -> Self:
@@ -197,18 +199,34 @@ class Stack:
                     f"The app waits for no such events: {setting} says otherwise than --events {self.events}."
                 )
         functions = blob_functions({**self._settings(), **self.file, **self.environment})
+        make_letters(self.storage)
         if self.events == "queue":
             make_queue(self.storage)
             self._start_grid("events", list(functions), "--queue", EVENTS_QUEUE)
-            return
-        for container, function in functions.items():
-            name = f"events-{container}" if len(functions) > 1 else "events"
-            self._start_grid(name, [container], "--to", f"{self.app_url}{BLOB_WEBHOOK}{function}")
+        else:
+            for container, function in functions.items():
+                name = f"events-{container}" if len(functions) > 1 else "events"
+                hook = f"{self.app_url}{BLOB_WEBHOOK}{function}"
+                self._start_grid(name, [container], "--to", f"{hook}&code={deployed.KEY}")
+        if "workspace" in self.parts:
+            told = deployed.told(self.events, self.ports.app, functions, self._all_settings(), self._functions())
+            requests.post(f"{self.workspace_url}/_control/app", json=told, timeout=30).raise_for_status()
+            self.deployed = deployed.outputs(self.events, self.workspace_url)
+
+    def _all_settings(self) -> dict[str, str]:
+        """Return the app's settings, wherever they come from."""
+        own = {name: value for name, value in self.environment.items() if name.startswith(OF_THE_APP)}
+        return {**self.file, **self._settings(), **own}
+
+    def _functions(self) -> list[str]:
+        """Return the functions that the host has found."""
+        _, found = get_json(f"{self.app_url}/admin/functions")
+        return [one["name"] for one in found or ()]
 
     def _start_grid(self, name: str, containers: Sequence[str], *target: str) -> None:
         """Start a stand-in of Event Grid that tells one target of uploads."""
         command = [sys.executable, "-m", "local.events", "--storage", self.storage, *target]
-        command += ["--speed", str(EVENTS_SPEED)]
+        command += ["--speed", str(EVENTS_SPEED), "--dead-letter", deployed.DEAD_LETTERS]
         command += [word for container in containers for word in ("--container", container)]
         child = self._begin(name, self.ports.app, command)
         child.wait_until(functools.partial(_says, child, "events ready"))
@@ -260,7 +278,8 @@ class Stack:
         listening = [getattr(self.ports, part) for part in self.parts]
         file = folder / f"{self.ports.app}.json"
         file.parent.mkdir(parents=True, exist_ok=True)
-        content = {"port": self.ports.app, "ports": listening, "values": {**values, **self._settings()}}
+        values |= self._settings()
+        content = {"port": self.ports.app, "ports": listening, "values": values, "deployed": self.deployed}
         file.write_text(json.dumps(content, indent=2), encoding="utf-8")
         try:
             yield
@@ -360,6 +379,12 @@ def make_queue(storage: str) -> None:
     """Make the queue that events come by: neither a subscription nor a function does."""
     with QueueServiceClient.from_connection_string(storage) as service, contextlib.suppress(ResourceExistsError):
         service.create_queue(EVENTS_QUEUE)
+
+
+def make_letters(storage: str) -> None:
+    """Make the container of dead letters, as the templates do."""
+    with BlobServiceClient.from_connection_string(storage) as service, contextlib.suppress(ResourceExistsError):
+        service.create_container(deployed.DEAD_LETTERS)
 
 
 def blob_functions(settings: Mapping[str, str]) -> dict[str, str]:

@@ -3,7 +3,9 @@
 Never connects to anything while it does: the first request of an arrival is the first round trip.
 """
 
+import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cache
@@ -171,18 +173,18 @@ class App:
         self.endpoints.close()
 
 
-def build(settings: Settings) -> App:
-    """Wire the parts for `settings`. Raises ConfigurationError when a connection's settings have gaps."""
+def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
+    """Wire the parts for `settings`, the connections by `environ`. Raises ConfigurationError when these have gaps."""
     if settings.metrics:
         metrics.start(settings.metrics)
     return App(
         settings=settings,
         ledger=Ledger(
-            table_client(settings.ledger.connection, settings.ledger.table),
+            table_client(settings.ledger.connection, settings.ledger.table, environ),
             told=settings.notify.on if settings.notify else (),
         ),
         datastores={
-            name: Datastore(name, container_client(store.connection, store.container))
+            name: Datastore(name, container_client(store.connection, store.container, environ))
             for name, store in settings.datastores.items()
         },
         endpoints=Endpoints(Limits.within(settings.grace)),

@@ -113,6 +113,8 @@ RUN_BY = {  # what runs the commands of a page, or a single one
     "operations.md": "test_docs_operations.py",
     "./retrain demo --kind batch": "test_demo.py",
     "./retrain package --out package.zip": "test_package.py",
+    "./retrain doctor": "test_doctor.py",
+    "./retrain doctor income/us/new.csv": "test_doctor.py",
     "LIVE_AZUREML_REPLAY=recording.json ./retrain test tests/live": "test_live_replay.py",
 }
 

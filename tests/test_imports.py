@@ -50,6 +50,7 @@ FLOORS = {
     "flow": 6,
     "app": 5,
     "ledger": 4,
+    "deployed": 4,
     "settings": 4,
     "storage": 3,
     "pipelines": 3,

@@ -7,6 +7,7 @@ import pytest
 import requests
 
 from local.workspace.seed import ENDPOINT_ID, PIPELINE_IDS
+from local.workspace.state import GROUP
 from tests.fixtures_workspace import LocalWorkspace
 from tests.test_workspace_submit import BODY, BY_ID, refusal
 
@@ -230,3 +231,71 @@ def test_requests_are_counted(workspace: LocalWorkspace) -> None:
     assert workspace.control("GET", "requests") == counted
     workspace.control("POST", "reset")
     assert {*workspace.control("GET", "requests").values()} == {0}
+
+
+# The deployed app
+
+
+HOOK = "https://app.example.com/runtime/webhooks/blobs?code=k&functionName=Host.Functions.arrive_training"
+APP: dict[str, Any] = {
+    "name": "app",
+    "host": "app.example.com",
+    "functions": [{"name": "tick"}, {"name": "health", "disabled": True}],
+    "settings": {"A": "1"},
+    "function_key": "f",
+    "system_keys": {"blobs_extension": "k"},
+    "topic": "t",
+    "account": "a",
+    "subscriptions": [
+        {"name": "s", "properties": {"destination": {"endpointType": "WebHook", "properties": {"endpointUrl": HOOK}}}},
+        {"name": "q", "properties": {"destination": None}},
+    ],
+}
+SITE, TOPIC = "Microsoft.Web/sites/app", "Microsoft.EventGrid/systemTopics/t"
+
+
+def arm(workspace: LocalWorkspace, method: str, path: str) -> requests.Response:
+    """Call Resource Manager, in the resource group of the workspace."""
+    return workspace.call(method, f"{workspace.base_url}{GROUP}/{path}?api-version=2025-03-01")
+
+
+def test_deployed_app(workspace: LocalWorkspace) -> None:
+    """What it was told, in ARM's form, page by page; a reset leaves it, since it cannot be deployed again from here."""
+    workspace.control("POST", "app", APP)
+    workspace.control("POST", "reset")
+    workspace.control("POST", "settings", {"page_size": 1})
+    site = arm(workspace, "GET", SITE).json()
+    host = {"defaultHostName": "app.example.com", "hostNames": ["app.example.com"]}
+    assert site["properties"] == {"state": "Running", "enabled": True, **host}
+    page = arm(workspace, "GET", f"{SITE}/functions").json()
+    following = workspace.call("GET", page["nextLink"]).json()
+    assert [one["name"] for one in page["value"] + following["value"]] == ["app/tick", "app/health"]
+    assert following["value"][0]["properties"]["isDisabled"] is True
+    assert arm(workspace, "POST", f"{SITE}/config/appsettings/list").json()["properties"] == {"A": "1"}
+    keys = arm(workspace, "POST", f"{SITE}/host/default/listkeys").json()
+    assert (keys["functionKeys"], keys["systemKeys"]) == ({"default": "f"}, {"blobs_extension": "k"})
+
+
+def test_event_subscriptions_of_the_deployed_app(workspace: LocalWorkspace) -> None:
+    """A list does not have the webhook's key; getFullUrl does, and of what is no webhook it is refused."""
+    workspace.control("POST", "app", APP)
+    assert arm(workspace, "GET", TOPIC).json()["properties"]["source"].endswith("/storageAccounts/a")
+    [hook, _] = arm(workspace, "GET", f"{TOPIC}/eventSubscriptions").json()["value"]
+    assert hook["properties"]["destination"]["properties"] == {"endpointBaseUrl": HOOK.partition("?")[0]}
+    assert arm(workspace, "POST", f"{TOPIC}/eventSubscriptions/s/getFullUrl").json() == {"endpointUrl": HOOK}
+    assert arm(workspace, "POST", f"{TOPIC}/eventSubscriptions/q/getFullUrl").status_code == 400
+    assert arm(workspace, "POST", f"{TOPIC}/eventSubscriptions/x/getFullUrl").status_code == 404
+
+
+def test_what_is_not_deployed(workspace: LocalWorkspace) -> None:
+    """404 for another name, 501 for what ARM does besides; a reader sees no settings; bad orders are 400."""
+    workspace.control("POST", "app", APP)
+    assert arm(workspace, "GET", "Microsoft.Web/sites/other").json()["error"]["code"] == "ResourceNotFound"
+    assert arm(workspace, "GET", "Microsoft.EventGrid/systemTopics/other").status_code == 404
+    assert arm(workspace, "PUT", SITE).status_code == 501
+    assert requests.get(f"{workspace.base_url}{GROUP}/{SITE}", timeout=9).status_code == 401
+    workspace.control("POST", "settings", {"role": "reader"})
+    assert arm(workspace, "GET", f"{SITE}/functions").status_code == 200
+    assert arm(workspace, "POST", f"{SITE}/config/appsettings/list").status_code == 403
+    for order in ({"name": "app"}, {**APP, "topic": ""}, {**APP, "state": "Asleep"}):
+        assert requests.post(f"{workspace.base_url}/_control/app", json=order, timeout=9).status_code == 400

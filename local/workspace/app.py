@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from local.loopback import guards
-from local.workspace import controls, datastores, history, pipelines, submission
+from local.workspace import controls, datastores, history, pipelines, platform, submission
 from local.workspace.batch import routes as batch
 from local.workspace.engine import Engine
 from local.workspace.errors import WireError, not_found, not_implemented, respond
@@ -21,7 +21,7 @@ from local.workspace.faults import Call
 from local.workspace.guard import Handler, guarded
 from local.workspace.keep import load, save
 from local.workspace.seed import seed
-from local.workspace.state import DATASTORES, HISTORY, PATH, PIPELINES, Workspace
+from local.workspace.state import DATASTORES, GROUP, HISTORY, PATH, PIPELINES, Workspace
 from local.workspace.studio.routes import ROUTES as STUDIO_ROUTES
 from local.workspace.tokens import Service, Tokens, get_token
 
@@ -78,6 +78,7 @@ TABLES: list[tuple[str, Service, list[tuple[str, str, Handler, Call | None]]]] =
     (HISTORY, "history", HISTORY_ROUTES),
     (DATASTORES, "pipelines", DATASTORE_ROUTES),
     (PATH, "arm", batch.ARM),
+    (GROUP, "arm", platform.ROUTES),
     ("", "batch", batch.SCORING),
     (f"/mferp/managementfrontend{PATH}", "batch", batch.MANAGEMENT_FRONTEND),
 ]

@@ -1,7 +1,8 @@
 """Steering for tests and demos, below /_control: no part of Azure, needs no token.
 
-Reset, faults, settings, what was received, publishing, endpoints, datastores, held and removed runs. A malformed order
-is answered with 400 and names the field; nothing of it is carried out. Never pretends to be one of the services.
+Reset, faults, settings, what was received, publishing, endpoints, datastores, the deployed app, held and removed runs.
+A malformed order is answered with 400 and names the field; nothing of it is carried out. Never pretends to be one of
+the services.
 """
 
 from collections.abc import Awaitable, Callable
@@ -23,7 +24,7 @@ from local.workspace.faults import Fault, Odds
 from local.workspace.pipelines import refuse_taken
 from local.workspace.runs import Run, RunStatus, wire_time
 from local.workspace.seed import make_batch_endpoint, make_pipeline_endpoint, seed
-from local.workspace.state import PATH, Datastore, Settings, Workspace
+from local.workspace.state import PATH, Datastore, Deployed, Settings, Workspace
 
 
 class _NewStatus(Struct, forbid_unknown_fields=True):
@@ -164,6 +165,15 @@ async def add_datastore(request: Request) -> Response:
     return JSONResponse(msgspec.to_builtins(store))
 
 
+async def deploy(request: Request) -> Response:
+    """POST: the function app, and its events, that ARM is to tell of, in place of the one before."""
+    given = await _read(request, Deployed)
+    if given.subscriptions and not given.topic:
+        raise bad_request("topic: a subscription is on one.")
+    _workspace(request).deployed = given
+    return JSONResponse({"name": given.name})
+
+
 async def make_endpoint(request: Request) -> Response:
     """POST: an endpoint with versions (or a batch endpoint with deployments) that can be run, each its own pipeline."""
     workspace, given = _workspace(request), await _read(request, _NewEndpoint)
@@ -236,6 +246,7 @@ HANDLERS: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
     ("GET", "/requests", get_requests),
     ("GET", "/info", get_info),
     ("POST", "/datastores", add_datastore),
+    ("POST", "/app", deploy),
     ("POST", "/pipelines", publish),
     ("POST", "/endpoints", make_endpoint),
 ]

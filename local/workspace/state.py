@@ -5,7 +5,7 @@ Everything happens on one event loop, so nothing here locks. Never survives its 
 
 import uuid
 from datetime import timedelta
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from msgspec import Meta, Struct
 
@@ -18,10 +18,8 @@ from local.workspace.runs import Received, Run, Submission, utc_now
 SUBSCRIPTION = "00000000-0000-0000-0000-000000000000"
 RESOURCE_GROUP = "retrain-local"
 NAME = "retrain-local"
-PATH = (
-    f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{RESOURCE_GROUP}"
-    f"/providers/Microsoft.MachineLearningServices/workspaces/{NAME}"
-)
+GROUP = f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{RESOURCE_GROUP}/providers"
+PATH = f"{GROUP}/Microsoft.MachineLearningServices/workspaces/{NAME}"
 PIPELINES = f"/pipelines/v1.0{PATH}"
 HISTORY = f"/history/v1.0{PATH}"
 DATASTORES = f"/datastore/v1.0{PATH}"
@@ -54,11 +52,44 @@ class Datastore(Struct, frozen=True, forbid_unknown_fields=True):
     container: Text
 
 
+class Function(Struct, frozen=True, forbid_unknown_fields=True):
+    """A function that the deployed app's host has found."""
+
+    name: Text
+    disabled: bool = False
+
+
+class EventSubscription(Struct, frozen=True, forbid_unknown_fields=True):
+    """A subscription of the topic, its properties as they are given to ARM."""
+
+    name: Text
+    properties: dict[str, Any]
+
+
+class Deployed(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A function app and its events, as ARM is to tell of them."""
+
+    name: Text
+    host: Text
+    """Where it answers, without a scheme."""
+    state: Literal["Running", "Stopped"] = "Running"
+    functions: list[Function] = []
+    settings: dict[str, str] = {}
+    function_key: str = "local"
+    system_keys: dict[str, str] = {}
+    topic: str = ""
+    """Name of the system topic; empty: there is none."""
+    account: str = ""
+    """Name of the storage account whose events it has."""
+    subscriptions: list[EventSubscription] = []
+
+
 class Workspace:
     """The state of the one workspace that is served."""
 
     def __init__(self, storage: str, base_url: str) -> None:
         self.storage, self.base_url = storage, base_url
+        self.deployed: Deployed | None = None  # what runs beside this: nothing here can make it again
         self.clear()
 
     def clear(self) -> None:

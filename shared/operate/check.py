@@ -16,7 +16,7 @@ from azure.storage.blob import ContainerClient
 from shared.app import App
 from shared.errors import EndpointError, StorageError, shown
 from shared.operate.compared import output, parameters, pinned, same_place
-from shared.operate.findings import ADDRESS, AGAIN, CONNECT, SIGN_IN, Finding, cure_of, sound
+from shared.operate.findings import ADDRESS, AGAIN, CONNECT, SIGN_IN, Finding, Gap, cure_of, sound, unseen
 from shared.pipelines.base import Endpoint
 from shared.pipelines.clouds import LOCAL, PUBLIC, cloud_at
 from shared.pipelines.target import Target
@@ -103,7 +103,7 @@ def check(app: App) -> list[Finding]:
         try:
             told = app.endpoint(configured.target).described(configured.pin)
         except EndpointError as error:
-            found.append(Finding("fault", f"pipelines.{name}", str(error), cure_of(error, ADDRESS)))
+            found.append(unseen(f"pipelines.{name}", error, ADDRESS))
             continue
         described.add(name)
         cloud = _cloud(f"pipelines.{name}", configured)
@@ -247,5 +247,5 @@ def _tried(where: str, doing: str, act: Callable[[], object], absent: str, role:
             cure = SIGN_IN if isinstance(cause, ClientAuthenticationError) else CONNECT
         else:
             cure = AGAIN
-        return Finding("fault", where, str(error), cure)
+        return (Gap if status in (None, 401, 403) else Finding)("fault", where, str(error), cure)
     return None

@@ -36,6 +36,10 @@ class Finding(msgspec.Struct, frozen=True):
     """What to do; always there for a fault."""
 
 
+class Gap(Finding, frozen=True):
+    """Something that the identity that looks could not see: it has no role, or is in another network. Another may."""
+
+
 def sound(findings: Iterable[Finding]) -> bool:
     """Tell whether there is no fault among them."""
     return all(finding.level != "fault" for finding in findings)
@@ -50,6 +54,12 @@ def misconfigured(error: ConfigurationError) -> list[Finding]:
 def _page(fault: str) -> str:
     """Return the page that has the key which a fault is about."""
     return "docs/rules.md" if fault.startswith("rules") else "docs/settings.md"
+
+
+def unseen(where: str, error: EndpointError, absent: str = ROLE) -> Finding:
+    """Return the fault of a read of the workspace that failed."""
+    who_looks = not isinstance(error, ReadError) or error.status in (None, 401, 403)
+    return (Gap if who_looks else Finding)("fault", where, str(error), cure_of(error, absent))
 
 
 def cure_of(error: EndpointError, absent: str = ROLE) -> str:

@@ -1,4 +1,4 @@
-"""Connections to the storage account: clients for containers and tables, from a Functions connection's name.
+"""Connections to the storage account: clients for containers, tables and queues, from a Functions connection's name.
 
 Never downloads a blob. A fault of the account becomes a StorageError that says what was being done.
 """
@@ -6,7 +6,7 @@ Never downloads a blob. A fault of the account becomes a StorageError that says 
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 from azure.core.credentials import TokenCredential
@@ -19,6 +19,9 @@ from requests.adapters import HTTPAdapter
 from shared import identity
 from shared.errors import ConfigurationError, StorageError
 from shared.storage.transactions import Table
+
+if TYPE_CHECKING:
+    from azure.storage.queue import QueueClient
 
 # A storage request is small: what takes longer than this is lost. The platform gives an HTTP function 230 s in all.
 _TIMEOUTS = {"connection_timeout": 5, "read_timeout": 20}
@@ -48,6 +51,22 @@ def table_client(connection: str, table: str, environ: Mapping[str, str] = os.en
             return Table.from_connection_string(text, table, **options)
     url, credential = _by_identity(connection, "table", environ)
     return Table(url, table, credential=credential, **options)
+
+
+def queue_client(connection: str, queue: str, environ: Mapping[str, str] = os.environ) -> "QueueClient":
+    """Return a client for a queue; nothing is sent yet. Raises ConfigurationError when the connection has gaps.
+
+    For operators' commands: the package is not deployed, the app's queues are the host's business.
+    """
+    from azure.storage.queue import ExponentialRetry as Retry
+    from azure.storage.queue import QueueClient
+
+    options: dict[str, Any] = {**_TIMEOUTS, "retry_policy": Retry(initial_backoff=1, increment_base=2, retry_total=3)}
+    if text := _setting(connection, environ):
+        with _sound(connection):
+            return QueueClient.from_connection_string(text, queue, **options)
+    url, credential = _by_identity(connection, "queue", environ)
+    return QueueClient(url, queue, credential=credential, **options)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""What is deployed in Azure, read: never changed from here."""
