@@ -60,7 +60,10 @@ def page(
         for table in result.tables:
             parts += [f"### {table.title}\n", markdown(table)]
     if faults:
-        parts += ["## What could not be measured\n", "\n".join(f"* {one}" for one in faults.values()) + "\n"]
+        parts += [
+            "## What could not be measured\n",
+            "\n".join(f"* {one.splitlines()[0]}" for one in faults.values()) + "\n",
+        ]
     return "\n".join([*parts, CHANGED])
 
 
