@@ -20,6 +20,7 @@ STORAGE = dict(part.split("=", 1) for part in os.environ["TrainingStorage"].rstr
 ACCOUNT, KEY = STORAGE["AccountName"], base64.b64decode(STORAGE["AccountKey"])
 BLOBS, TABLES = STORAGE["BlobEndpoint"], STORAGE["TableEndpoint"]
 API = "2021-12-02"
+FRESH = "RAW_FRESH" in os.environ  # a server that was busy for long has closed connections: nothing is retried
 URL = f"{os.environ['INCOME_ENDPOINT_URL']}/{VERSION}?pipelineVersion={VERSION}"
 session = requests.Session()
 token: tuple[str, float] = ("", 0.0)
@@ -103,6 +104,8 @@ make_table()
 
 def act(path: str) -> str:
     """Let a blob arrive; return the run's id."""
+    if FRESH:
+        session.close()
     etag = properties(path)
     key = hashlib.sha256(f"income|training|{path}|{etag}".encode()).hexdigest()
     now = datetime.now(UTC).isoformat()

@@ -31,7 +31,9 @@ from local.stack import LOGS, PortTakenError, interruptible
 MEASURES = {
     "cold": Measure("Cold start", cold.run),
     "arrival": Measure("One warm arrival", arrival.run),
-    "growth": Measure("Growth", growth.run),
+    "growth": Measure("Growth: rules, open runs, what waits", growth.run),
+    "rows": Measure("Growth: rows", growth.of_rows),
+    "blobs": Measure("Growth: blobs", growth.of_blobs),
     "large": Measure("Large data", large.run),
     "money": Measure("Money", money.run),
     "bursts": Measure("Bursts", bursts.run),

@@ -38,7 +38,10 @@ PYTHONS = {CORE: ("python3.11", "python3.10")}
 
 
 def stands(bench: Bench, missing: list[str], *names: str) -> dict[str, Stand]:
-    """Return the apps, or those of some names, whose environments can be made here; why others cannot: `missing`."""
+    """Return the apps, or those of some names, whose environments can be made here; why others cannot: `missing`.
+
+    Raises UnavailableError where this app's own cannot.
+    """
     found = dict[str, Stand]()
     for name, folder in {OURS: None, **FOLDERS}.items():
         if names and name not in names:
@@ -48,6 +51,8 @@ def stands(bench: Bench, missing: list[str], *names: str) -> dict[str, Stand]:
         try:
             python = compiled(python_of(app / "requirements.txt", PYTHONS.get(name, (sys.executable,))))
         except UnavailableError as error:
+            if name == OURS:
+                raise
             missing.append(f"{name}: {error}")
         else:
             found[name] = Stand(name, python, app)

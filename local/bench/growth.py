@@ -21,27 +21,39 @@ RAW = SOURCES / "raw" / "arrival.py"
 SLOW_S = 0.2
 
 
+def of_rows(bench: Bench) -> Result:
+    """Take the measure with more and more rows."""
+    result = Result()
+    rows(bench, result, who.stands(bench, result.missing, who.OURS)[who.OURS])
+    return result
+
+
 def run(bench: Bench) -> Result:
-    """Take the measure."""
+    """Take the measure with more and more rules, and open runs."""
     result = Result()
     stand = who.stands(bench, result.missing, who.OURS)[who.OURS]
-    rows(bench, result, stand)
     rules(bench, result, stand)
     ticks(bench, result, stand)
-    blobs(bench, result, stand)
+    return result
+
+
+def of_blobs(bench: Bench) -> Result:
+    """Take the measure with many blobs in the container."""
+    result = Result()
+    blobs(bench, result, who.stands(bench, result.missing, who.OURS)[who.OURS])
     return result
 
 
 def rows(bench: Bench, result: Result, stand: who.Stand) -> None:
     """An arrival, the open work and a page of the history, with more and more ended entries."""
     sizes = [100, 1_000] if bench.quick else [100, 10_000, 100_000]
-    rounds = bench.of(100, 4)
+    rounds = bench.of(25, 4)
     bench.say(f"growth: {', '.join(f'{size:,}' for size in sizes)} rows, {rounds} rounds ...")
     with contextlib.ExitStack() as stack:
         many, raw, places = list[Contestant](), list[Contestant](), dict[str, Servers]()
         for size in sizes:
             running = stack.enter_context(used(bench, stand, size))
-            environment = {**running.environment(), "RAW_TABLE": TABLE}
+            environment = {**running.environment(), "RAW_TABLE": TABLE, "RAW_FRESH": "1"}
             ours = Contestant(f"{size:,} rows", stand.python, GROWTH, environment, bench.logs)
             floor = Contestant(f"{size:,} rows, raw", stand.python, RAW, environment, bench.logs)
             many.append(stack.enter_context(ours))
@@ -154,9 +166,9 @@ def ticks(bench: Bench, result: Result, stand: who.Stand) -> None:
 def ticked(running: Servers, one: Contestant, rounds: int) -> tuple[list[dict[str, Any]], dict[str, int]]:
     """Let it tick: what is found out once is found out before; return what the ticks took, and one's requests."""
     one.act("one_tick", 0)
-    turns = [one.act("one_tick", 1) for _ in range(rounds)]
-    with running.counted() as counted:
+    with running.counted() as counted:  # the first: later on runs are looked at less often
         one.act("one_tick", 1)
+    turns = [one.act("one_tick", 1) for _ in range(rounds)]
     return turns, dict(counted)
 
 
