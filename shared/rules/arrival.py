@@ -71,7 +71,7 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def from_properties(datastore: str, source: Source, properties: "BlobProperties") -> Arrival:
-    """Build the arrival from Get Blob Properties or one entry of List Blobs (asked for with metadata and copy)."""
+    """Build the arrival from Get Blob Properties."""
     metadata = {name: value or "" for name, value in (properties.metadata or {}).items()}
     return Arrival(
         datastore=datastore,
@@ -80,12 +80,17 @@ def from_properties(datastore: str, source: Source, properties: "BlobProperties"
         last_modified=properties.last_modified,
         size=properties.size,
         source=source,
-        is_folder=metadata.get("hdi_isfolder", "").lower() == "true",
+        is_folder=is_stub(metadata),
         metadata=metadata,
         pending=properties.copy.status == "pending",
         archived=properties.blob_tier == "Archive",
         content_md5=bytes(properties.content_settings.content_md5 or b"").hex(),
     )
+
+
+def is_stub(metadata: dict[str, str]) -> bool:
+    """Tell whether a blob with this metadata stands for a directory."""
+    return metadata.get("hdi_isfolder", "").lower() == "true"
 
 
 def checked_path(path: str) -> str:

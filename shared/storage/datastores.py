@@ -7,7 +7,6 @@ import contextlib
 import re
 from collections.abc import Iterator
 from http import HTTPStatus
-from typing import Any
 
 import msgspec
 from azure.core.exceptions import HttpResponseError, ResourceExistsError, ResourceNotFoundError
@@ -16,9 +15,9 @@ from azure.storage.blob import ContainerClient
 from shared.errors import BadRequestError, NotFoundError
 from shared.rules.arrival import Arrival, Source, from_properties
 from shared.storage.accounts import storage_errors
+from shared.storage.listing import Listing
 
 DOT_AT_END = re.compile(r"\.(/|$)")
-PAGE = 5000  # blobs in one answer, the service's most
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,22 +70,20 @@ class Datastore:
 
         A page may be empty and the listing go on all the same. A container that is not there yet has none.
         """
-        blobs = self.container.list_blobs(prefix, include=["metadata", "copy"], results_per_page=PAGE)
-        pages: Any = blobs.by_page(marker or None)  # an iterator that knows where it is
+        listing = Listing(self.name, self.container, prefix, marker)
         while True:
             with storage_errors(f"Listing {prefix!r} in datastore {self.name!r}"):
                 try:
-                    page = [from_properties(self.name, Source.SEARCH, blob) for blob in next(pages, ())]
+                    page = next(listing, [])
                 except ResourceNotFoundError:
                     return
                 except HttpResponseError as error:
                     if error.status_code != HTTPStatus.BAD_REQUEST or not marker:
                         raise
-                    pages, marker = blobs.by_page(), ""
+                    listing, marker = Listing(self.name, self.container, prefix, ""), ""
                     continue
-            more = pages.continuation_token or ""
-            yield Page(arrivals=page, marker=more)
-            if not more:
+            yield Page(arrivals=page, marker=listing.marker)
+            if not listing.marker:
                 return
 
     def write(self, path: str, content: bytes) -> None:
