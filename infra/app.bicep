@@ -34,8 +34,9 @@ var settings = {
   // The workspace.
   INCOME_ENDPOINT_URL: endpointUrl
   AZURE_CLIENT_ID: clientId
-  // How events come.
+  // How events come, and how many functions run at once: Python's own number is that of processors and four.
   RETRAIN_EVENTS: events
+  PYTHON_THREADPOOL_THREAD_COUNT: '32'
   // Where the log goes.
   APPLICATIONINSIGHTS_CONNECTION_STRING: connectionString
   APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${clientId};Authorization=AAD'
@@ -95,6 +96,11 @@ resource app 'Microsoft.Web/sites@2025-03-01' = {
       scaleAndConcurrency: {
         instanceMemoryMB: instanceMemory
         maximumInstanceCount: maximumInstances
+        triggers: {
+          http: {
+            perInstanceConcurrency: 16 // calls wait for the network: one instance for each would cost, and start cold
+          }
+        }
       }
     }
     siteConfig: {

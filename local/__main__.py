@@ -12,7 +12,7 @@ from typing import Literal
 import click
 
 PORT = click.IntRange(1, 65533)
-MEASURES = ("cold", "arrival", "growth", "rows", "blobs", "large", "money", "bursts", "folders")
+MEASURES = ("cold", "arrival", "growth", "rows", "blobs", "large", "webhook", "money", "bursts", "folders")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -154,6 +154,16 @@ def test_settings_of_the_sample_are_set_or_have_a_reason_not_to_be(bicep: dict[s
     assert set(SAMPLE) - found == set(NOT_SET)
 
 
+def test_threads_are_enough_for_what_the_host_starts_at_once(bicep: dict[str, dict[str, Any]]) -> None:
+    """The template and the sample say one number, and it leaves room for calls and the timer."""
+    name = "PYTHON_THREADPOOL_THREAD_COUNT"
+    threads = bicep["app.bicep"]["variables"]["settings"]["value"][name]
+    assert threads == SAMPLE[name]
+    extensions = json.loads((ROOT / "host.json").read_text())["extensions"]
+    queue = extensions["queues"]["batchSize"] + extensions["queues"]["newBatchThreshold"]
+    assert extensions["blobs"]["maxDegreeOfParallelism"] == queue <= int(threads) / 2
+
+
 def test_names_in_storage_are_those_of_the_code(bicep: dict[str, dict[str, Any]]) -> None:
     """Table, queue and containers; within infra/, too."""
     made = bicep["storage.bicep"]["resources"]

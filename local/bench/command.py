@@ -20,7 +20,7 @@ from azure.core.exceptions import AzureError
 from rich.console import Console
 from rich.table import Table as Shown
 
-from local.bench import arrival, bursts, cold, growth, large, money
+from local.bench import arrival, bursts, cold, growth, large, money, webhook
 from local.bench.goals import Verdict, verdicts
 from local.bench.measure import Bench, Measure, Result, Table
 from local.bench.page import page
@@ -35,6 +35,7 @@ MEASURES = {
     "rows": Measure("Growth: rows", growth.of_rows),
     "blobs": Measure("Growth: blobs", growth.of_blobs),
     "large": Measure("Large data", large.run),
+    "webhook": Measure("The webhook", webhook.run),
     "money": Measure("Money", money.run),
     "bursts": Measure("Bursts", bursts.run),
     "folders": Measure("A burst into folders", bursts.gather),

@@ -102,6 +102,8 @@ GOALS = (
     Goal("growth", "tick.open_1000.requests", "requests of a tick with 1,000 open runs, nothing new", 10),
     Goal("growth", "tick.open_1000.wall_ms", "the same, time", 2_000, "ms"),
     Goal("growth", "tick.queued.requests", "requests of a tick with 2,000 that wait for a full rule", 10),
+    Goal("webhook", "alone.p99_ms", "webhook: call to answer, 99th percentile", 250, "ms"),
+    Goal("webhook", "ticking.p99_ms", "the same while the timer ticks over 1,000 open runs", 250, "ms"),
     Goal(
         "growth", "match_us.1000", "match() with 1,000 rules", 1_000, "us", "So little more that a machine decides it."
     ),
