@@ -43,6 +43,7 @@ OPTIONS = {"app": "--port", "workspace": "--workspace-port", "storage": "--stora
 CONTAINER = "training-data"
 ENDPOINT = "income"  # the pipeline endpoint of the workspace stand-in that the shipped retrain.toml calls
 IDENTITY_HEADER = "local"  # as in local.settings.sample.json, so that an app started by hand finds this workspace, too
+THREADS = {"PYTHON_THREADPOOL_THREAD_COUNT": "32"}  # as in the sample, too: what host.json starts at once, twice
 BLOB_WEBHOOK = "/runtime/webhooks/blobs?functionName=Host.Functions."
 EVENTS_QUEUE = "retrain-events"
 OF_THE_APP = ("RETRAIN_", "INCOME_", "TRAINING_", "TrainingStorage", "AzureWebJobs", "AZURE_CLIENT_ID")
@@ -300,6 +301,7 @@ class Stack:
             "TRAINING_CONTAINER": CONTAINER,
             "RETRAIN_BLOB_SOURCE": "LogsAndContainerScan",  # Azurite sends no storage events
             "FUNCTIONS_WORKER_RUNTIME": "python",
+            **THREADS,
         }
         started = (storage if "storage" in self.parts else {}) | (workspace if "workspace" in self.parts else {})
         if "app" in self.parts:

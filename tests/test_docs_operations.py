@@ -10,6 +10,7 @@ from typing import Any, get_args
 import pytest
 import requests
 
+from local.bench import prices
 from local.process import HOST
 from local.stack import Ports
 from shared.app import App
@@ -168,6 +169,29 @@ def test_sums(terms: str, total: str) -> None:
         exact += product
     digits = len(total.partition(".")[2])
     assert f"{exact:.{digits}f}" == total
+
+
+MILLION = 1_000_000
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        f"| a table's transaction | ${prices.TABLE.of(MILLION):.3f} for a million |",
+        f"| a queue's request | ${prices.QUEUE.of(MILLION):.2f} for a million |",
+        f"| a listing of blobs, hot | ${prices.BLOB_LIST.of(MILLION):.2f} for a million |",
+        f"| Flex Consumption | ${prices.MEMORY.of(1):.6f} for a GB-second, ${prices.EXECUTIONS.of(MILLION):.2f} for a "
+        f"million executions; {prices.MEMORY.free:,} and {prices.EXECUTIONS.free:,} a month free |",
+        f"| Event Grid | ${prices.EVENTS.of(MILLION):.2f} for a million operations, "
+        f"{prices.EVENTS.free:,} a month free |",
+        f"| Logic App: a connector's call, an action | ${prices.CONNECTOR.of(1):.6f}, ${prices.ACTION.of(1):.6f} |",
+        "| Data Factory: a run of an activity or trigger, an hour of an external activity | "
+        f"${prices.ORCHESTRATION.of(1):.3f}, ${prices.EXTERNAL.of(1):.5f} |",
+    ],
+)
+def test_prices_are_those_of_the_benchmarks(told: str) -> None:
+    """Two pages that disagreed would both be doubted."""
+    assert told in PAGE
 
 
 def test_sums_are_found() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from local.stack import THREADS
 from shared.ledger.entries import State
 from shared.settings.model import LedgerTable
 from tests.environments import python_of
@@ -158,7 +159,7 @@ def test_threads_are_enough_for_what_the_host_starts_at_once(bicep: dict[str, di
     """The template and the sample say one number, and it leaves room for calls and the timer."""
     name = "PYTHON_THREADPOOL_THREAD_COUNT"
     threads = bicep["app.bicep"]["variables"]["settings"]["value"][name]
-    assert threads == SAMPLE[name]
+    assert threads == SAMPLE[name] == THREADS[name]
     extensions = json.loads((ROOT / "host.json").read_text())["extensions"]
     queue = extensions["queues"]["batchSize"] + extensions["queues"]["newBatchThreshold"]
     assert extensions["blobs"]["maxDegreeOfParallelism"] == queue <= int(threads) / 2

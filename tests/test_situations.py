@@ -3,6 +3,7 @@ and large things, long queues, old rows. Requests are counted at the servers, or
 """
 
 import contextlib
+import itertools
 import logging
 import re
 import uuid
@@ -633,25 +634,52 @@ def test_daily_comparison_finds_what_has_an_old_date(app: App, workspace: LocalW
     assert len(keys(workspace)) == 1
 
 
-def test_search_rests_in_proportion_to_its_cost(
-    app: App, workspace: LocalWorkspace, clock: Clock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A pass of ten seconds is followed by twenty minutes without one."""
-    feed, passes = search.Finder.feed, []
+@pytest.fixture
+def passes(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> list[datetime]:
+    """When each pass of the search began; one costs ten seconds."""
+    feed, begun = search.Finder.feed, list[datetime]()
 
     def slow(finder: search.Finder, page: Page) -> None:
-        passes.append(page)
+        begun.append(clock())
         feed(finder, page)
         clock.on(seconds=10)
 
     monkeypatch.setattr(search.Finder, "feed", slow)
-    tick(app)
-    clock.on(minutes=19)
-    tick(app)
-    assert len(passes) == 1
-    clock.on(minutes=2)
-    tick(app)
-    assert len(passes) == 2
+    return begun
+
+
+def minutes(passes: list[datetime]) -> list[int]:
+    """Return how far apart they are."""
+    return [round((later - earlier) / timedelta(minutes=1)) for earlier, later in itertools.pairwise(passes)]
+
+
+def test_search_rests_in_proportion_to_its_cost_and_twice_as_long_while_nothing_is_missed(
+    app: App, clock: Clock, passes: list[datetime]
+) -> None:
+    """Twenty minutes for ten seconds; forty after a pass that found nothing, and so on up to four hours."""
+    while len(passes) < 6:
+        tick(app)
+        clock.on(minutes=1)
+    assert minutes(passes) == [pytest.approx(expected, abs=2) for expected in (40, 80, 160, 240, 240)]
+
+
+def test_search_looks_more_often_again_when_something_was_missed(
+    app: App, workspace: LocalWorkspace, clock: Clock, passes: list[datetime]
+) -> None:
+    """Whoever loses one event may lose the next: the rest is the shortest, then grows again."""
+    while len(passes) < 3:
+        tick(app)
+        clock.on(minutes=1)
+    place = app.settings.place("training")
+    found = watch.search_of(app.ledger, place)
+    assert found is not None
+    workspace.upload("income/us/1.csv", "a\n1\n")  # it has the storage's time, long ago by the app's clock
+    watch.save_search(app.ledger, place, msgspec.structs.replace(found, looked_from=NEVER))
+    while len(passes) < 6:
+        tick(app)
+        clock.on(minutes=1)
+    assert len(keys(workspace)) == 1
+    assert minutes(passes) == [pytest.approx(expected, abs=2) for expected in (40, 80, 160, 20, 40)]
 
 
 def test_pattern_that_changes_goes_on_from_where_the_search_had_come(

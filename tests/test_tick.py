@@ -17,7 +17,7 @@ from shared.flow.tick import tick
 from shared.ledger.entries import Entry, Row, State
 from shared.pipelines.base import NotAccepted
 from shared.rules.arrival import Source
-from shared.storage import datastores
+from shared.storage import datastores, listing
 from shared.storage.accounts import container_client
 from shared.storage.datastores import Datastore
 from tests import samples
@@ -345,7 +345,7 @@ def test_search_in_a_long_listing_goes_on_in_the_next_tick(
         later(app, ahead[0])
 
     monkeypatch.setattr(search.Finder, "feed", slow)
-    monkeypatch.setattr(datastores, "PAGE", 2)
+    monkeypatch.setattr(listing, "PAGE", 2)
     later(app, ahead[0])
     counts = []
     for _ in range(4):

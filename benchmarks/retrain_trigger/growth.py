@@ -90,9 +90,9 @@ def one_tick(minutes: float = 0) -> int:
     return lines.count - before
 
 
-def an_hour() -> int:
-    """Let the timer tick for an hour."""
-    return sum(one_tick(1) for _ in range(60))
+def hours(count: int) -> int:
+    """Let the timer tick for so many hours."""
+    return sum(one_tick(1) for _ in range(60 * count))
 
 
 def rules(count: int) -> None:
@@ -197,7 +197,7 @@ ACTS: dict[str, Callable[..., Any]] = {
         open_work,
         history,
         one_tick,
-        an_hour,
+        hours,
         rules,
         matched,
         lines_of_a_skip,

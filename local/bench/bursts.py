@@ -23,10 +23,10 @@ from local.bench.servers import control, servers
 from local.configuration import shipped
 from local.events import Blob, EventGrid, Subscription
 from local.process import ChildFailedError
-from local.stack import BLOB_WEBHOOK, CONTAINER
+from local.stack import BLOB_WEBHOOK, CONTAINER, THREADS
 
 DEGREES = (1, 4, 8, 16, 32)
-THREADS = (0, 32)  # 0: Python's own number, four more than processors
+POOLS = (0, 32)  # threads; 0: Python's own number, four more than processors
 SLOW_S = 1.0
 UPLOADERS = 8
 AHEAD = 500
@@ -67,7 +67,7 @@ def run(bench: Bench) -> Result:
                 Burst(key(degree, threads, delay_s), files[:few], shipped(), degree, threads, delay_s),
             )
             for degree in (DEGREES[-1:] if bench.quick else DEGREES)
-            for threads in THREADS
+            for threads in POOLS
         ]
         told = f"the endpoint answers after {delay_s:g} s" if delay_s else "the endpoint answers at once"
         result.tables.append(table(f"{few:,} uploads at once, {told}", rows))
@@ -118,7 +118,7 @@ def burst(bench: Bench, result: Result, app: Path, one: Burst) -> tuple[str, ...
     bench.say(f"bursts: {one.key}, {len(one.names):,} uploads ...")
     logs = bench.logs / one.key
     folder = variant(app, logs, one.content, {"maxDegreeOfParallelism": one.degree} if one.degree else {})
-    threads = {} if one.threads is None else {"PYTHON_THREADPOOL_THREAD_COUNT": str(one.threads or "")}
+    threads = {} if one.threads is None else dict.fromkeys(THREADS, str(one.threads or ""))
     with servers(logs) as running, hosted(folder, running.environment() | threads, logs) as (host, url):
         if one.delay_s:
             slow = {"on": "submit", "kind": "delay", "delay_s": one.delay_s, "times": len(one.names)}

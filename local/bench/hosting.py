@@ -17,6 +17,7 @@ import psutil
 
 from local.configuration import toml
 from local.process import Child, ChildFailedError
+from local.stack import THREADS
 
 DONE = re.compile(r"^(\d\d):(\d\d):(\d\d)\.(\d\d\d) .*arrive_\w+ succeeded, .* blob [^/]+/(\S+), attempt", re.MULTILINE)
 FAILED = re.compile(r"arrive_\w+ failed, ")
@@ -37,7 +38,7 @@ def variant(app: Path, logs: Path, content: dict[str, Any], blobs: Mapping[str, 
 def hosted(folder: Path, environment: Mapping[str, str], logs: Path) -> Iterator[tuple[Child, str]]:
     """Run the app in the built-in host; yield it and its address."""
     command = [sys.executable, "-m", "local.host", "--port", "0", "--app-dir", str(folder)]
-    settings = {**environment, "RETRAIN_BLOB_SOURCE": "EventGrid", "PYTHONUNBUFFERED": "1"}
+    settings = {**THREADS, **environment, "RETRAIN_BLOB_SOURCE": "EventGrid", "PYTHONUNBUFFERED": "1"}
     with Child("host", command, log=logs / "host.log", env=settings) as host:
         host.wait_until(lambda: "host ready " in host.log.read_text())
         yield host, host.log.read_text().partition("host ready ")[2].split()[0]

@@ -111,14 +111,15 @@ def counted(bench: Bench, result: Result) -> tuple[dict[str, float], dict[str, f
     bench.say(f"money: requests of {many} arrivals, their runs, and an hour of idle ticks ...")
     stand = who.stands(bench, result.missing, who.OURS)[who.OURS]
     with servers(bench.logs, counting=True) as running:
-        running.upload([f"income/{number}.csv" for number in range(many + 1)])
+        running.upload([f"income/{many}.csv"])
         with Contestant("money", stand.python, GROWTH, running.environment(), bench.logs) as one:
             one.act("arrival", f"income/{many}.csv")
             for status in ("Running", "Finished"):
                 turn(running, status)
                 one.act("one_tick", 1)
             with running.counted() as idle:
-                one.act("an_hour")
+                one.act("hours", 1)
+            running.upload([f"income/{number}.csv" for number in range(many)])  # not before: the search would find them
             with running.counted() as busy:
                 for number in range(many):
                     one.act("arrival", f"income/{number}.csv")

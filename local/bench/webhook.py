@@ -35,7 +35,7 @@ def run(bench: Bench) -> Result:
     with servers(bench.logs) as running:
         names = [f"income/us/{number}.csv" for number in range(2 * calls + 2)]
         running.upload(names)
-        with hosted(app, running.environment() | {"PYTHON_THREADPOOL_THREAD_COUNT": "32"}, bench.logs) as (host, url):
+        with hosted(app, running.environment(), bench.logs) as (host, url):
             bench.say(f"webhook: {calls} calls ...")
             called(url, names[-2:])  # the token, the connections
             rows.append(row(result, "nothing else is at work", "alone", called(url, names[:calls])))
@@ -88,12 +88,11 @@ def ticking(host: Child, url: str) -> Iterator[list[int]]:
         return host.log.read_text(errors="replace").count(TICKED)
 
     def again() -> None:
-        number = ended()
+        before = ended()
         while not over.is_set():
             requests.post(f"{url}/admin/functions/tick", json={}, timeout=PATIENCE_S).raise_for_status()
-            host.wait_until(lambda before=number: ended() > before, PATIENCE_S)
-            number = ended()
-            ticks.append(number)
+            host.wait_until(lambda: ended() > before + len(ticks), PATIENCE_S)
+            ticks.append(before + len(ticks) + 1)
 
     thread = threading.Thread(target=again)
     thread.start()

@@ -34,6 +34,9 @@ CLOCKS = timedelta(minutes=10)
 EVERYTHING = timedelta(days=1)  # between two passes that look at everything
 # After a pass it rests for so many times what it cost: under one percent of the time; but not longer than an hour.
 REST, LONGEST_REST = 120, timedelta(hours=1)
+# As long as nobody misses anything a rest is twice the one before, up to so many times, and so long: then looking costs
+# about as much as the idle timer, at any number of blobs.
+QUIET, LONGEST_QUIET_REST = 16, timedelta(hours=4)
 THREADS = 8
 
 Wanted = RetrainRequest | Settling
@@ -67,7 +70,7 @@ def search_one(
     state = before or Search(begun_at=now)
     asked = state.asked_at > state.begun_at
     if asked or state.rules != looks_for:  # what came while a rule was not there, or was another one, is found now
-        state = msgspec.structs.replace(state, rules=looks_for, marker="", rests_until=now, compared_at=NEVER)
+        state = msgspec.structs.replace(state, rules=looks_for, marker="", rests_until=now, compared_at=NEVER, quiet=0)
     if now > until or (not state.marker and now < state.rests_until):
         return
     if not state.marker:
@@ -77,6 +80,7 @@ def search_one(
             begun_at=now,
             looked_from=NEVER if everything else state.looked_from,
             compared_at=now if everything else state.compared_at,
+            quiet=state.quiet + 1,
         )
     finder, marker, begun, fault = Finder(app, rules, state.looked_from, found), state.marker, now, ""
     finder.left_from = state.left_from
@@ -93,7 +97,12 @@ def search_one(
     finally:
         cost = state.cost_s + (app.ledger.now() - begun).total_seconds()
         state = msgspec.structs.replace(
-            state, marker=marker, cost_s=cost, fault=clipped(fault, 1000), left_from=finder.left_from
+            state,
+            marker=marker,
+            cost_s=cost,
+            fault=clipped(fault, 1000),
+            left_from=finder.left_from,
+            quiet=0 if finder.missed else state.quiet,
         )
         save_search(app.ledger, place, state if marker or fault else rested(app, state))
 
@@ -106,7 +115,7 @@ def digest(rules: list[Rule]) -> str:
 
 def rested(app: App, state: Search) -> Search:
     """Return the state after a pass that came to its end; what it had to leave, the next one looks at again."""
-    rest = min(timedelta(seconds=state.cost_s * REST), LONGEST_REST)
+    rest = min(timedelta(seconds=state.cost_s * REST), LONGEST_REST) * min(2**state.quiet, QUIET)
     looked_from = state.begun_at - settles_within(app) - CLOCKS
     if state.left_from != NEVER:
         looked_from = min(looked_from, state.left_from)
@@ -116,7 +125,7 @@ def rested(app: App, state: Search) -> Search:
         reached=looked_from,
         left_from=NEVER,
         cost_s=0.0,
-        rests_until=app.ledger.now() + rest,
+        rests_until=app.ledger.now() + min(rest, LONGEST_QUIET_REST),
     )
 
 
@@ -136,6 +145,8 @@ class Finder:
         self.oldest = {rule.name: max(looked_from, self.since.get(rule.name, NEVER)) for rule in rules}
         self.left_from = NEVER
         """When the oldest was written that could not be entered."""
+        self.missed = False
+        """Whether something was entered, or should have been."""
         self._known = dict[str, Known]()
 
     def feed(self, page: Page) -> None:
@@ -150,6 +161,7 @@ class Finder:
             found += self._new(arrival)
         if not found:
             return
+        self.missed = True
         with ThreadPoolExecutor(THREADS, "search") as pool:
             failed = [wanted for wanted in pool.map(self._failing, found) if wanted]
         if failed:

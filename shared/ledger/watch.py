@@ -29,6 +29,8 @@ class Search(msgspec.Struct, frozen=True, kw_only=True, rename="pascal"):
     """When the next pass begins."""
     cost_s: float = 0.0
     """What the pass under way has cost so far, in seconds."""
+    quiet: int = 0
+    """How many passes in a row, with the one under way, have found nothing that was missed."""
     reached: datetime = NEVER
     """What was written before this time was looked at, by passes that came to their end."""
     compared_at: datetime = NEVER

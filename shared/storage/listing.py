@@ -57,11 +57,11 @@ class Listing:
 
 def listed(datastore: str, entry: Element) -> Arrival:
     """Build the arrival from one entry of List Blobs, asked for with metadata and copy."""
-    name, properties = entry.find("Name"), entry.find("Properties")
+    name, properties, given = entry.find("Name"), entry.find("Properties"), entry.find("Metadata")
     if name is None or properties is None:
         raise DecodeError(f"List Blobs, datastore {datastore!r}: an entry without a name or properties.")
     path = name.text or ""
-    metadata = {one.tag: one.text or "" for one in entry.iterfind("Metadata/*")}
+    metadata = {one.tag: one.text or "" for one in given} if given is not None else {}
     return Arrival(
         datastore=datastore,
         path=unquote(path) if name.get("Encoded") == "true" else path,  # characters that XML cannot have
