@@ -1,6 +1,7 @@
 """Starts of the local host that must fail, and ends that must be prompt."""
 
 import signal
+import socket
 import subprocess
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from azure.storage.blob import ContainerClient
 
 from local.host.host import GRACE_S
+from local.host.server import listen
 from tests.apps.running import Place, eventually, running, start
 
 
@@ -97,3 +99,11 @@ def test_a_signal_while_a_function_never_ends(place: Place) -> None:
         except subprocess.TimeoutExpired:
             pytest.fail(host.log)
         assert "abandoned: slow" in host.log
+
+
+def test_answers_are_not_held_back() -> None:
+    """What comes in two parts goes out at once, on each connection."""
+    with listen(0) as listening, socket.create_connection(listening.getsockname()):
+        connection, _ = listening.accept()
+        with connection:
+            assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
