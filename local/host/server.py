@@ -56,6 +56,6 @@ def listen(port: int) -> socket.socket:
         listening = socket.create_server((ADDRESS, port), backlog=2048)
     except OSError as error:
         raise HostError(f"cannot listen on {ADDRESS}:{port}: {error}") from error
-    # Head and body are written apart, and the second would wait 40 ms for the first's receipt. Accepted ones inherit it.
+    # Head and body are written apart, and the second would wait 40 ms for the first's receipt. Connections inherit it.
     listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listening
