@@ -609,8 +609,12 @@ def test_pass_that_is_broken_off_is_no_pass(
 
     with monkeypatch.context() as patch:
         patch.setattr(search.Finder, "feed", wrong)
-        tick(app)
+        for _ in range(3):
+            tick(app)
     assert "ZeroDivisionError" in str(status.status(app).search[0].fault)
+    found = watch.search_of(app.ledger, app.settings.place("training"))
+    assert found is not None
+    assert found.quiet == 2  # the one that was done, and the one that is under way
     clock.on(minutes=12)
     tick(app)
     assert len(keys(workspace)) == 1
@@ -656,11 +660,16 @@ def minutes(passes: list[datetime]) -> list[int]:
 def test_search_rests_in_proportion_to_its_cost_and_twice_as_long_while_nothing_is_missed(
     app: App, clock: Clock, passes: list[datetime]
 ) -> None:
-    """Twenty minutes for ten seconds; forty after a pass that found nothing, and so on up to four hours."""
-    while len(passes) < 6:
+    """Twenty minutes for ten seconds; forty after a pass that found nothing, and so on up to four hours.
+
+    But everything is compared once a day.
+    """
+    while len(passes) < 9:
         tick(app)
-        clock.on(minutes=1)
-    assert minutes(passes) == [pytest.approx(expected, abs=2) for expected in (40, 80, 160, 240, 240)]
+        clock.on(minutes=4)
+    expected = (40, 80, 160, 240, 240, 240, 240)
+    assert minutes(passes)[:7] == [pytest.approx(one, abs=5) for one in expected]
+    assert passes[8] - passes[0] == pytest.approx(timedelta(days=1), abs=timedelta(minutes=5))
 
 
 def test_search_looks_more_often_again_when_something_was_missed(
@@ -669,7 +678,7 @@ def test_search_looks_more_often_again_when_something_was_missed(
     """Whoever loses one event may lose the next: the rest is the shortest, then grows again."""
     while len(passes) < 3:
         tick(app)
-        clock.on(minutes=1)
+        clock.on(minutes=4)
     place = app.settings.place("training")
     found = watch.search_of(app.ledger, place)
     assert found is not None
@@ -677,9 +686,9 @@ def test_search_looks_more_often_again_when_something_was_missed(
     watch.save_search(app.ledger, place, msgspec.structs.replace(found, looked_from=NEVER))
     while len(passes) < 6:
         tick(app)
-        clock.on(minutes=1)
+        clock.on(minutes=4)
     assert len(keys(workspace)) == 1
-    assert minutes(passes) == [pytest.approx(expected, abs=2) for expected in (40, 80, 160, 20, 40)]
+    assert minutes(passes) == [pytest.approx(expected, abs=5) for expected in (40, 80, 160, 20, 40)]
 
 
 def test_pattern_that_changes_goes_on_from_where_the_search_had_come(

@@ -34,9 +34,9 @@ CLOCKS = timedelta(minutes=10)
 EVERYTHING = timedelta(days=1)  # between two passes that look at everything
 # After a pass it rests for so many times what it cost: under one percent of the time; but not longer than an hour.
 REST, LONGEST_REST = 120, timedelta(hours=1)
-# As long as nobody misses anything a rest is twice the one before, up to so many times, and so long: then looking costs
-# about as much as the idle timer, at any number of blobs.
-QUIET, LONGEST_QUIET_REST = 16, timedelta(hours=4)
+# While nothing is missed each rest is twice the one before, so often and up to so long: then looking costs about as much
+# as the idle timer, at any number of blobs.
+DOUBLINGS, LONGEST_QUIET_REST = 4, timedelta(hours=4)
 THREADS = 8
 
 Wanted = RetrainRequest | Settling
@@ -80,7 +80,7 @@ def search_one(
             begun_at=now,
             looked_from=NEVER if everything else state.looked_from,
             compared_at=now if everything else state.compared_at,
-            quiet=state.quiet + 1,
+            quiet=state.quiet + (not state.fault),  # one that could not be done has found nothing either way
         )
     finder, marker, begun, fault = Finder(app, rules, state.looked_from, found), state.marker, now, ""
     finder.left_from = state.left_from
@@ -115,7 +115,8 @@ def digest(rules: list[Rule]) -> str:
 
 def rested(app: App, state: Search) -> Search:
     """Return the state after a pass that came to its end; what it had to leave, the next one looks at again."""
-    rest = min(timedelta(seconds=state.cost_s * REST), LONGEST_REST) * min(2**state.quiet, QUIET)
+    rest = min(timedelta(seconds=state.cost_s * REST), LONGEST_REST) * 2 ** min(state.quiet, DOUBLINGS)
+    rests_until = app.ledger.now() + min(rest, LONGEST_QUIET_REST)
     looked_from = state.begun_at - settles_within(app) - CLOCKS
     if state.left_from != NEVER:
         looked_from = min(looked_from, state.left_from)
@@ -125,7 +126,7 @@ def rested(app: App, state: Search) -> Search:
         reached=looked_from,
         left_from=NEVER,
         cost_s=0.0,
-        rests_until=app.ledger.now() + min(rest, LONGEST_QUIET_REST),
+        rests_until=min(rests_until, state.compared_at + EVERYTHING),
     )
 
 

@@ -175,7 +175,7 @@ def new_session() -> requests.Session:
     session = requests.Session()
     for scheme in ("https://", "http://"):
         # The library sends nothing twice by itself.
-        session.mount(scheme, HTTPAdapter(max_retries=0, pool_maxsize=32))
+        session.mount(scheme, HTTPAdapter(max_retries=0, pool_maxsize=64))
     session.trust_env = False  # no credentials from a .netrc in place of the token
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return session

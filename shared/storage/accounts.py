@@ -91,7 +91,7 @@ class _Transport(RequestsTransport):  # type: ignore[misc] # the package has no 
     def __init__(self) -> None:
         session = requests.Session()
         for scheme in ("https://", "http://"):
-            session.mount(scheme, HTTPAdapter(max_retries=0, pool_maxsize=32))
+            session.mount(scheme, HTTPAdapter(max_retries=0, pool_maxsize=64))
         super().__init__(session=session, session_owner=True)
 
     def send(self, request: Any, *, sendings: list[Any] | None = None, **options: Any) -> Any:
