@@ -15,7 +15,7 @@ from urllib.parse import urlencode, urlsplit
 import requests
 
 VERSION, CONTAINER = "1", os.environ["TRAINING_CONTAINER"]
-TABLE = os.environ.get("RAW_TABLE", "raw")
+TABLE, PARTITION = os.environ.get("RAW_TABLE", "raw"), os.environ.get("RAW_PARTITION", "income")
 STORAGE = dict(part.split("=", 1) for part in os.environ["TrainingStorage"].rstrip(";").split(";"))
 ACCOUNT, KEY = STORAGE["AccountName"], base64.b64decode(STORAGE["AccountKey"])
 BLOBS, TABLES = STORAGE["BlobEndpoint"], STORAGE["TableEndpoint"]
@@ -109,8 +109,8 @@ def act(path: str) -> str:
     etag = properties(path)
     key = hashlib.sha256(f"income|training|{path}|{etag}".encode()).hexdigest()
     now = datetime.now(UTC).isoformat()
-    history = {"PartitionKey": "income", "RowKey": f"h-{key}", "Path": path, "ETag": etag, "SentAt": now}
-    open_row = {"PartitionKey": "income", "RowKey": f"o-{key}", "State": "sending", "DueAt": now}
+    history = {"PartitionKey": PARTITION, "RowKey": f"h-{key}", "Path": path, "ETag": etag, "SentAt": now}
+    open_row = {"PartitionKey": PARTITION, "RowKey": f"o-{key}", "State": "sending", "DueAt": now}
     where = f"{TABLES}/{TABLE}"
     told = batch([("POST", where, {}, {**history, "State": "sending"}), ("POST", where, {}, open_row)])
     unchanged = re.findall(r"(?im)^etag: (.+?)\r?$", told)[0]

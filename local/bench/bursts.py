@@ -99,6 +99,7 @@ def table(title: str, rows: list[tuple[str, ...]], *notes: str) -> Table:
         *("`maxDegreeOfParallelism`", "threads", "uploads a second", "done a second"),
         *("half", "90 %", "99 %", "last"),
         "peak MB of host and app",
+        "failed attempts",
     )
     latency = "Latency in seconds, from an upload's answer to the end of its function."
     return Table(title, columns, rows, (latency, *notes))
@@ -141,7 +142,12 @@ def burst(bench: Bench, result: Result, app: Path, one: Burst) -> tuple[str, ...
     told = {"median": parts[49], "p90": parts[89], "p99": parts[98], "last": max(latencies)}
     rate = len(one.names) / (max(ends.at.values()) - began)
     result.figures |= {f"{one.key}.{what}_s": value for what, value in told.items()}
-    result.figures |= {f"{one.key}.a_second": rate, f"{one.key}.peak_mb": ends.peak_mb, f"{one.key}.done": len(ends.at)}
+    result.figures |= {
+        f"{one.key}.a_second": rate,
+        f"{one.key}.peak_mb": ends.peak_mb,
+        f"{one.key}.failed": ends.failed,
+    }
+    result.figures[f"{one.key}.done"] = len(ends.at)
     return (
         str(one.degree or "as shipped"),
         "as shipped" if one.threads is None else str(one.threads or "Python's own"),
@@ -149,6 +155,7 @@ def burst(bench: Bench, result: Result, app: Path, one: Burst) -> tuple[str, ...
         f"{rate:.1f}",
         *(f"{value:.1f}" for value in told.values()),
         f"{ends.peak_mb:.0f}",
+        str(ends.failed),
     )
 
 
