@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import azure.functions as func
 
-from functions import blob, events, openapi, operate, poison, timer, webhook
+from functions import openapi, operate, timer, webhook
 from shared.errors import ConfigurationError
 from shared.log import log
 from shared.settings import read
@@ -26,9 +26,14 @@ def blueprints() -> Iterator[func.Blueprint]:
         log("not_configured", logging.ERROR, reason=error)
         return
     yield timer.blueprint(configured)
-    # One way in by the platform's triggers: by both, each arrival would come twice, for nothing.
+    # One way in by the platform's triggers: by both, each arrival would come twice, for nothing. The other is not even
+    # loaded.
     if configured.events == "queue":
+        from functions import events
+
         yield events.blueprint
     else:
+        from functions import blob, poison
+
         yield blob.blueprint(configured)
         yield poison.blueprint(configured)
