@@ -129,7 +129,19 @@ def test_pages_that_are_empty() -> None:
 
 
 @responses.activate
-@pytest.mark.parametrize("answer", ["<Enumeration", ODD.replace("<Name>income/folder</Name>", "")])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "<Enumeration",
+        ODD.replace("<Name>income/folder</Name>", ""),
+        ODD.replace("Wed, 29 Feb 2028", "Wed, 30 Feb 2028"),
+        ODD.replace("<Last-Modified>Wed, 29 Feb 2028 23:59:59 GMT</Last-Modified>", ""),
+        ODD.replace("1B2M2Y8AsgTpgAmY7PhCfg==", "1B2M2Y8AsgTpgAmY7PhCfg"),
+        ODD.replace("<Content-Length>7</Content-Length>", "<Content-Length>seven</Content-Length>"),
+        ODD.replace("<Content-Length>7</Content-Length>", ""),
+        ODD.replace("<Etag>0x2</Etag>", ""),
+    ],
+)
 def test_answer_that_is_no_listing(answer: str) -> None:
     """It is said as what it is, an account that does not answer as it should; never as an empty container."""
     responses.get(ADDRESS, answer, content_type="application/xml")

@@ -12,7 +12,7 @@ in one run on one machine, each figure a median with its quartiles; figures of t
 each other. Storage is Azurite, the workspace is the stand-in, both on loopback: what they take is in wall times, and a
 network would add the same to each round trip. Requests are counted at the servers.
 
-To repeat it: `./retrain bench` (three quarters of an hour; `--only cold` one measure, `--quick` as
+To repeat it: `./retrain bench` (half an hour; `--only cold` one measure, `--quick` as
 few turns as show that it works, `--json` for programs). Environments for the apps that are compared are made on the
 way: their packages are pinned in [benchmarks/](../benchmarks). azureml-pipeline-core needs a Python 3.11 on PATH.
 

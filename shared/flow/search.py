@@ -34,8 +34,8 @@ CLOCKS = timedelta(minutes=10)
 EVERYTHING = timedelta(days=1)  # between two passes that look at everything
 # After a pass it rests for so many times what it cost: under one percent of the time; but not longer than an hour.
 REST, LONGEST_REST = 120, timedelta(hours=1)
-# While nothing is missed each rest is twice the one before, so often and up to so long: then looking costs about as much
-# as the idle timer, at any number of blobs.
+# While nothing is missed each rest is twice the one before, so often and up to so long: then looking costs about as
+# much as the idle timer, at any number of blobs.
 DOUBLINGS, LONGEST_QUIET_REST = 4, timedelta(hours=4)
 THREADS = 8
 

@@ -47,7 +47,10 @@ class Listing:
         """Give the next page; one may be empty and others follow."""
         next(self._pages)
         root: Element = self._answer.context[ContentDecodePolicy.CONTEXT_NAME]
-        return [listed(self.datastore, entry) for entry in root.iterfind("Blobs/Blob")]
+        try:
+            return [listed(self.datastore, entry) for entry in root.iterfind("Blobs/Blob")]
+        except ValueError as error:
+            raise DecodeError(f"List Blobs: an entry cannot be read: {error}") from error
 
     @property
     def marker(self) -> str:
@@ -56,18 +59,20 @@ class Listing:
 
 
 def listed(datastore: str, entry: Element) -> Arrival:
-    """Build the arrival from one entry of List Blobs, asked for with metadata and copy."""
+    """Build the arrival from one entry of List Blobs, asked for with metadata and copy. Raises ValueError."""
     name, properties, given = entry.find("Name"), entry.find("Properties"), entry.find("Metadata")
     if name is None or properties is None:
-        raise DecodeError(f"List Blobs, datastore {datastore!r}: an entry without a name or properties.")
+        raise ValueError("it has no name or no properties")
+    if not (etag := properties.findtext("Etag", "").strip('"')):
+        raise ValueError("it has no ETag")
     path = name.text or ""
     metadata = {one.tag: one.text or "" for one in given} if given is not None else {}
     return Arrival(
         datastore=datastore,
         path=unquote(path) if name.get("Encoded") == "true" else path,  # characters that XML cannot have
-        etag=properties.findtext("Etag", "").strip('"'),
+        etag=etag,
         last_modified=parsedate_to_datetime(properties.findtext("Last-Modified", "")),
-        size=int(properties.findtext("Content-Length", "0")),
+        size=int(properties.findtext("Content-Length", "")),
         source=Source.SEARCH,
         is_folder=is_stub(metadata),
         metadata=metadata,
