@@ -12,5 +12,5 @@ try:
     for blueprint in blueprints():
         app.register_functions(blueprint)
 finally:
-    gc.freeze()  # nor later
+    gc.freeze()  # nor is it looked through later on
     gc.enable()

@@ -4,6 +4,7 @@ Never connects to anything while it does: the first request of an arrival is the
 """
 
 import os
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -31,6 +32,7 @@ from shared.storage.accounts import container_client, table_client
 from shared.storage.datastores import Datastore
 
 _STARTED = time.monotonic()
+_MAKING = threading.Lock()
 PAUSES_LAST = timedelta(seconds=15)  # so long after a pause something may still be sent
 
 
@@ -191,7 +193,13 @@ def build(settings: Settings, environ: Mapping[str, str] = os.environ) -> App:
     )
 
 
-@cache
 def app() -> App:
     """Return this process's App. Raises ConfigurationError, each time anew, while the configuration has faults."""
+    with _MAKING:  # the first arrivals of a process come at once, and share one
+        return made()
+
+
+@cache
+def made() -> App:
+    """Make the App that `app` returns."""
     return build(read.load())

@@ -4,11 +4,15 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import shared.app
+from shared.settings import read
 from tests.samples import ENVIRON
 
 ROOT = Path(__file__).parent.parent
@@ -112,3 +116,29 @@ def test_events_come_by_a_queue_in_place_of_the_blob_trigger() -> None:
 def test_app_with_a_faulty_configuration_has_its_http_functions() -> None:
     """They report the faults; nothing that could start a run is there."""
     assert set(index({})) == set(HTTP)
+
+
+def test_first_arrivals_of_a_process_share_one_app(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They come at once, and one of them makes it: two would export metrics twice, and each remember its own."""
+    together, second, begun = threading.Barrier(8), threading.Event(), list[object]()
+
+    def make(settings: object) -> object:
+        begun.append(settings)
+        if len(begun) > 1:
+            second.set()
+        second.wait(0.2)
+        return object()
+
+    def arrive() -> object:
+        together.wait()
+        return shared.app.app()
+
+    monkeypatch.setattr(read, "load", object)
+    monkeypatch.setattr(shared.app, "build", make)
+    shared.app.made.cache_clear()
+    try:
+        with ThreadPoolExecutor(8) as pool:
+            found = {future.result() for future in [pool.submit(arrive) for _ in range(8)]}
+    finally:
+        shared.app.made.cache_clear()
+    assert len(begun) == len(found) == 1

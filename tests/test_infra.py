@@ -163,6 +163,9 @@ def test_threads_are_enough_for_what_the_host_starts_at_once(bicep: dict[str, di
     extensions = json.loads((ROOT / "host.json").read_text())["extensions"]
     queue = extensions["queues"]["batchSize"] + extensions["queues"]["newBatchThreshold"]
     assert extensions["blobs"]["maxDegreeOfParallelism"] == queue <= int(threads) / 2
+    [app] = (one for one in bicep["app.bicep"]["resources"].values() if one["type"] == "Microsoft.Web/sites")
+    scale = config(app)["properties"]["functionAppConfig"]["scaleAndConcurrency"]
+    assert scale["triggers"]["http"]["perInstanceConcurrency"] == queue
 
 
 def test_names_in_storage_are_those_of_the_code(bicep: dict[str, dict[str, Any]]) -> None:

@@ -3,8 +3,10 @@
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
+import requests
 import responses
 from azure.core.exceptions import HttpResponseError
 from azure.storage.blob import BlobServiceClient, ContainerClient
@@ -92,7 +94,7 @@ def by_sdk(container: ContainerClient, prefix: str) -> list[Arrival]:
 @pytest.mark.parametrize("prefix", ["", "income/", "income/us/1.csv", "nothing/"])
 def test_emulator(container: ContainerClient, prefix: str) -> None:
     """Each kind of blob reads as with the SDK; what stands in an account cannot be listed wrong by both."""
-    [page] = Listing("training", container, prefix, "")
+    page = Listing("training", container, prefix, "").read()
     assert page == by_sdk(container, prefix)
     assert len(page) == len(list(container.list_blob_names(name_starts_with=prefix)))
 
@@ -102,7 +104,7 @@ def test_what_the_emulator_does_not_say() -> None:
     """Encoded names, versions, a blob of 5 GB, pending copies, entries without metadata or a digest."""
     responses.get(ADDRESS, ODD, content_type="application/xml")
     with ContainerClient.from_container_url(ADDRESS) as container:
-        [page] = Listing("training", container, "income/", "")
+        page = Listing("training", container, "income/", "").read()
         assert page == by_sdk(container, "income/")
     first, encoded, plain, stub = page
     assert (first.size, first.metadata, first.archived) == (5 * 2**30, {"Owner": "Ä&B", "empty": ""}, True)
@@ -130,21 +132,30 @@ def test_pages_that_are_empty() -> None:
 
 @responses.activate
 @pytest.mark.parametrize(
-    "answer",
+    ("answer", "content_type"),
     [
-        "<Enumeration",
-        ODD.replace("<Name>income/folder</Name>", ""),
-        ODD.replace("Wed, 29 Feb 2028", "Wed, 30 Feb 2028"),
-        ODD.replace("<Last-Modified>Wed, 29 Feb 2028 23:59:59 GMT</Last-Modified>", ""),
-        ODD.replace("1B2M2Y8AsgTpgAmY7PhCfg==", "1B2M2Y8AsgTpgAmY7PhCfg"),
-        ODD.replace("<Content-Length>7</Content-Length>", "<Content-Length>seven</Content-Length>"),
-        ODD.replace("<Content-Length>7</Content-Length>", ""),
-        ODD.replace("<Etag>0x2</Etag>", ""),
+        ("<Enumeration", "application/xml"),
+        ("<html/>", "application/xml"),
+        ("<html/>", "text/html"),
+        ("", "application/xml"),
+        ("{}", "application/json"),
+        ('<EnumerationResults ContainerName="odd"/>', "application/xml"),
+        (ODD.replace("<Name>income/folder</Name>", ""), "application/xml"),
+        (ODD.replace("Wed, 29 Feb 2028", "Wed, 30 Feb 2028"), "application/xml"),
+        (ODD.replace("23:59:59 GMT", "23:59:59 -0000"), "application/xml"),
+        (ODD.replace("<Last-Modified>Wed, 29 Feb 2028 23:59:59 GMT</Last-Modified>", ""), "application/xml"),
+        (ODD.replace("1B2M2Y8AsgTpgAmY7PhCfg==", "1B2M2Y8AsgTpgAmY7PhCfg"), "application/xml"),
+        (
+            ODD.replace("<Content-Length>7</Content-Length>", "<Content-Length>seven</Content-Length>"),
+            "application/xml",
+        ),
+        (ODD.replace("<Content-Length>7</Content-Length>", ""), "application/xml"),
+        (ODD.replace("<Etag>0x2</Etag>", ""), "application/xml"),
     ],
 )
-def test_answer_that_is_no_listing(answer: str) -> None:
+def test_answer_that_is_no_listing(answer: str, content_type: str) -> None:
     """It is said as what it is, an account that does not answer as it should; never as an empty container."""
-    responses.get(ADDRESS, answer, content_type="application/xml")
+    responses.get(ADDRESS, answer, content_type=content_type)
     with (
         ContainerClient.from_container_url(ADDRESS, retry_total=0) as container,
         pytest.raises(StorageError, match="Listing 'income/' in datastore 'training'"),
@@ -152,14 +163,33 @@ def test_answer_that_is_no_listing(answer: str) -> None:
         list(Datastore("training", container).pages("income/", ""))
 
 
+def page_of(name: str, marker: str) -> str:
+    """Return an answer with one blob."""
+    [_, entry] = ODD.split("<Blob>")[:2]
+    blob = f"<Blob>{entry.partition('</Blob>')[0]}</Blob>".replace("income/us/1.csv", name)
+    marked = EMPTY.format(f"<NextMarker>{marker}</NextMarker>")
+    return marked.replace("<Blobs />", f"<Blobs>{blob}</Blobs>")
+
+
 @responses.activate
-def test_attempts_that_fail_leave_nothing_behind() -> None:
-    """What is read is the answer that the SDK took, not one that it tried again after."""
-    responses.get(ADDRESS, "<Error><Code>ServerBusy</Code></Error>", status=503, content_type="application/xml")
-    responses.get(ADDRESS, ODD, content_type="application/xml")
-    with ContainerClient.from_container_url(ADDRESS, initial_backoff=0, retry_total=1) as container:
-        [page] = Listing("training", container, "income/", "")
-    assert len(page) == len(ODD.split("<Blob>")) - 1
+@pytest.mark.parametrize(
+    "failure",
+    [
+        {"body": requests.ConnectionError("reset")},
+        {"body": requests.ReadTimeout("late")},
+        {"body": "<Error><Code>ServerBusy</Code></Error>", "status": 503, "content_type": "application/xml"},
+    ],
+)
+@pytest.mark.parametrize("broken", [0, 1, 2])
+def test_attempts_that_fail_leave_nothing_behind(failure: dict[str, Any], broken: int) -> None:
+    """Whichever page is asked for twice: each is read once, and none in another's place."""
+    for number, (name, marker) in enumerate([("a", "two"), ("b", "three"), ("c", "")]):
+        if number == broken:
+            responses.get(ADDRESS, **failure)
+        responses.get(ADDRESS, page_of(name, marker), content_type="application/xml")
+    with ContainerClient.from_container_url(ADDRESS, initial_backoff=0, increment_base=0, retry_total=1) as container:
+        pages = list(Datastore("training", container).pages("", ""))
+    assert [[arrival.path for arrival in page.arrivals] for page in pages] == [["a"], ["b"], ["c"]]
 
 
 @responses.activate
@@ -176,5 +206,5 @@ def test_errors_are_those_of_the_sdk() -> None:
         ContainerClient.from_container_url(ADDRESS) as container,
         pytest.raises(HttpResponseError) as caught,
     ):
-        next(Listing("training", container, "income/", ""))
+        Listing("training", container, "income/", "").read()
     assert getattr(caught.value, "error_code", None) == "AuthorizationFailure"

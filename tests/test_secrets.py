@@ -103,7 +103,7 @@ def offline() -> str:
     """Return what the commands print that need nothing."""
     lines = [("check", "--offline"), ("check", "--offline", "--json"), ("plan", "--offline", "income/us/a.csv")]
     told = "".join(printed(*words) for words in lines)
-    shared.app.app.cache_clear()
+    shared.app.made.cache_clear()
     return told
 
 
@@ -112,9 +112,9 @@ def environ(monkeypatch: pytest.MonkeyPatch, storage: str) -> Iterator[pytest.Mo
     """The app settings of the shipped file, on storage that is there."""
     for name, value in {**ENVIRON, "TrainingStorage": storage, "AzureWebJobsStorage": storage}.items():
         monkeypatch.setenv(name, value)
-    shared.app.app.cache_clear()
+    shared.app.made.cache_clear()
     yield monkeypatch
-    shared.app.app.cache_clear()
+    shared.app.made.cache_clear()
 
 
 @pytest.mark.parametrize("secret", SECRETS)

@@ -605,6 +605,7 @@ def test_pass_that_is_broken_off_is_no_pass(
     clock.on(minutes=12)
 
     def wrong(*_: Any) -> Any:
+        clock.on(seconds=8)
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
@@ -617,6 +618,9 @@ def test_pass_that_is_broken_off_is_no_pass(
     assert found.quiet == 2  # the one that was done, and the one that is under way
     clock.on(minutes=12)
     tick(app)
+    found = watch.search_of(app.ledger, app.settings.place("training"))
+    assert found is not None
+    assert found.rests_until < clock() + timedelta(minutes=10)  # what storage took to fail is no reason to rest
     assert len(keys(workspace)) == 1
     assert status.status(app).search[0].fault is None
 
@@ -949,3 +953,19 @@ def test_state_of_a_newer_version_is_left_alone(
     assert now_at(app, sound).state == State.FINISHED
     assert f"q|{odd.key}" in log.text
     assert app.ledger.table.get_entity(RULE, f"q|{odd.key}")["State"] == "dreaming"
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_search_tells_folders_that_gather_from_those_that_nobody_told_of(
+    app: App, workspace: LocalWorkspace, clock: Clock, announced: bool
+) -> None:
+    """What is waited for is not missed: it is no reason to look more often."""
+    made = with_rules(app, folder_rule(quiet="2h", max_wait="6h"))
+    workspace.upload("income/us/a.csv", "a\n1\n")
+    if announced:
+        deliver(made, "training", "income/us/a.csv", Source.BLOB_EVENT)
+    clock.on(minutes=2)
+    tick(made)
+    found = watch.search_of(made.ledger, made.settings.place("training"))
+    assert found is not None
+    assert found.quiet == (1 if announced else 0)

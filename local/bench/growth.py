@@ -92,8 +92,8 @@ def rows(bench: Bench, result: Result, stand: who.Stand) -> None:
     )
     note = (
         f"With {sizes[-1]:,} rows an arrival takes {cpu} times the CPU and {wall} times the wall time of one with "
-        f"{sizes[0]:,}. Raw requests into the same partition grow with the emulator, too: beyond them it is {cpu_net} "
-        f"and {wall_net} times."
+        f"{sizes[0]:,}. Raw requests into the same partition grow with the emulator, too: divided by that, it is "
+        f"{cpu_net} and {wall_net} times."
     )
     result.tables.append(Table(f"With more rows, median of {rounds} (quartiles)", columns, table, (note,)))
 

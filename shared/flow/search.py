@@ -2,7 +2,8 @@
 
 It is the net, not the way. A pass looks at what was written since the pass before, and once a day at everything that
 the rules watch, whatever the blobs' dates (what is renamed into place or undeleted keeps its old one). It goes on where
-it stopped, and rests in proportion to what it cost. Never sends anything: what it finds is queued.
+it stopped, and rests in proportion to what it cost, and longer while nothing is missed. Never sends anything: what it
+finds is queued.
 """
 
 import hashlib
@@ -32,10 +33,11 @@ from shared.storage.datastores import Page
 # How far the clocks of those who write blobs and of those who look for them may differ.
 CLOCKS = timedelta(minutes=10)
 EVERYTHING = timedelta(days=1)  # between two passes that look at everything
-# After a pass it rests for so many times what it cost: under one percent of the time; but not longer than an hour.
+# After a pass that found something it rests for so many times what it cost: under one percent of the time; but not
+# longer than an hour.
 REST, LONGEST_REST = 120, timedelta(hours=1)
 # While nothing is missed each rest is twice the one before, so often and up to so long: then looking costs about as
-# much as the idle timer, at any number of blobs.
+# much as the idle timer, up to some 100,000 blobs.
 DOUBLINGS, LONGEST_QUIET_REST = 4, timedelta(hours=4)
 THREADS = 8
 
@@ -80,6 +82,7 @@ def search_one(
             begun_at=now,
             looked_from=NEVER if everything else state.looked_from,
             compared_at=now if everything else state.compared_at,
+            cost_s=0.0,
             quiet=state.quiet + (not state.fault),  # one that could not be done has found nothing either way
         )
     finder, marker, begun, fault = Finder(app, rules, state.looked_from, found), state.marker, now, ""
@@ -95,7 +98,8 @@ def search_one(
         fault = f"{type(error).__name__}: {error}"
         raise
     finally:
-        cost = state.cost_s + (app.ledger.now() - begun).total_seconds()
+        # What storage takes while it does not answer is no cost of looking.
+        cost = state.cost_s + (0.0 if fault else (app.ledger.now() - begun).total_seconds())
         state = msgspec.structs.replace(
             state,
             marker=marker,
@@ -162,10 +166,10 @@ class Finder:
             found += self._new(arrival)
         if not found:
             return
-        self.missed = True
         with ThreadPoolExecutor(THREADS, "search") as pool:
             failed = [wanted for wanted in pool.map(self._failing, found) if wanted]
         if failed:
+            self.missed = True
             self.app.ledger.probe()  # does storage answer at all? If not, the page has to wait
             left = [wanted.arrival.last_modified for wanted in failed]
             for wanted in failed:
@@ -205,10 +209,12 @@ class Finder:
     def enter(self, wanted: Wanted) -> None:
         """Enter one. Raises StorageError."""
         if isinstance(wanted, Settling):
+            self.missed |= not self._known_to(wanted.rule).gathers(wanted)
             folders.gather(self.app, wanted, enter.queued)
             return
         if enter.queued(self.app, wanted).duplicate:
             return
+        self.missed = True
         log("missed", logging.WARNING, key=wanted.key, rule=wanted.rule, path=wanted.arrival.path)
         self.queued.add(wanted.rule)
 
@@ -222,6 +228,7 @@ class Known:
         # A datastore that was renamed makes other keys of the same blobs.
         self.moved = {(one.path, one.key[:16]) for one in known if one.datastore not in app.settings.datastores}
         gathering = gathering_folders(app.ledger, rule.name) if rule.settle else []
+        self.gathering = {(one.datastore, one.folder) for one in gathering}
         self.waiting = {one.folder for one in gathering if one.datastore not in app.settings.datastores}
         # A folder's run has the time of its newest file in its key.
         self.folders = {one.path: one.key[:16] for one in sorted(known, key=lambda one: one.key)}
@@ -235,3 +242,7 @@ class Known:
             return False
         self.folders[decision.folder] = written
         return True
+
+    def gathers(self, settling: Settling) -> bool:
+        """Tell whether its folder gathers already: then somebody has told of it, or of a file beside it."""
+        return (settling.datastore, settling.folder) in self.gathering

@@ -74,7 +74,7 @@ class Datastore:
         while True:
             with storage_errors(f"Listing {prefix!r} in datastore {self.name!r}"):
                 try:
-                    page = next(listing, [])
+                    page = listing.read()
                 except ResourceNotFoundError:
                     return
                 except HttpResponseError as error:
