@@ -113,8 +113,8 @@ def imports(bench: Bench, result: Result, ours: Stand, packed: Mapping[str, Path
             rows,
             (
                 "Up to the import's end. Python's own start is in each figure, and so in the ratios; taken off, this "
-                f"app is {result.figures['import_net_against_base.compiled']:.2f} times the base packages, with sources "
-                f"only {result.figures['import_net_against_base.source']:.2f} times.",
+                f"app is {result.figures['import_net_against_base.compiled']:.2f} times the base packages, with "
+                f"sources only {result.figures['import_net_against_base.source']:.2f} times.",
             ),
         )
     )
