@@ -142,3 +142,20 @@ def test_first_arrivals_of_a_process_share_one_app(monkeypatch: pytest.MonkeyPat
     finally:
         shared.app.made.cache_clear()
     assert len(begun) == len(found) == 1
+
+
+LOADED = """
+import gc, json, sys
+import function_app
+names = ("functions.blob", "functions.events")
+print(json.dumps([gc.isenabled(), gc.get_freeze_count() > 0, [one for one in names if one in sys.modules]]))
+"""
+
+
+@pytest.mark.parametrize(("events", "loaded"), [("blob", "functions.blob"), ("queue", "functions.events")])
+def test_what_a_cold_start_loads(events: str, loaded: str) -> None:
+    """The way in that is configured; garbage is collected again afterwards, and not among what was loaded."""
+    environ = {**os.environ, **ENVIRON, "RETRAIN_EVENTS": events}
+    done = subprocess.run([sys.executable, "-c", LOADED], env=environ, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == [True, True, [loaded]]

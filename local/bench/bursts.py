@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import quantiles
 from typing import Any, NamedTuple
 
 from azure.storage.blob import BlobProperties
 
 from local.bench.hosting import Ends, hosted, variant
-from local.bench.measure import Bench, Result, Table
+from local.bench.measure import Bench, Result, Table, percentiles
 from local.bench.package import pack
 from local.bench.servers import control, servers
 from local.configuration import shipped
@@ -141,17 +140,11 @@ def burst(bench: Bench, result: Result, app: Path, one: Burst) -> tuple[str, ...
             began = time.time()
             with uploading(upload, one.names, room) as under_way:
                 finish(ends, len(one.names), under_way, room)
-    latencies = [ends.at[name] - uploaded[name] for name in one.names]
-    parts = quantiles(latencies, n=100, method="inclusive")
-    told = {"median": parts[49], "p90": parts[89], "p99": parts[98], "last": max(latencies)}
+    told = percentiles([ends.at[name] - uploaded[name] for name in one.names])
     rate = len(one.names) / (max(ends.at.values()) - began)
+    counts = {"a_second": rate, "peak_mb": ends.peak_mb, "failed": ends.failed, "done": len(ends.at)}
     result.figures |= {f"{one.key}.{what}_s": value for what, value in told.items()}
-    result.figures |= {
-        f"{one.key}.a_second": rate,
-        f"{one.key}.peak_mb": ends.peak_mb,
-        f"{one.key}.failed": ends.failed,
-    }
-    result.figures[f"{one.key}.done"] = len(ends.at)
+    result.figures |= {f"{one.key}.{what}": value for what, value in counts.items()}
     return (
         str(one.degree or "as shipped"),
         "as shipped" if one.threads is None else str(one.threads or "Python's own"),

@@ -30,6 +30,12 @@ def sample(values: Sequence[float]) -> Sample:
     return Sample(median(values), low, high, len(values))
 
 
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    """Return where half, nine tenths and all but a hundredth of values end, at least two, and the largest."""
+    parts = quantiles(values, n=100, method="inclusive")
+    return {"median": parts[49], "p90": parts[89], "p99": parts[98], "longest": max(values)}
+
+
 def ratios(values: Sequence[float], others: Sequence[float]) -> Sample:
     """Return what each value is of the other of the same turn: a slow moment of the machine is in both."""
     return sample([value / other for value, other in zip(values, others, strict=True)])

@@ -30,8 +30,8 @@ CHANGED = """## What the measurements have changed, and what not
   ([reliability.md](reliability.md)).
 * While modules are loaded nobody looks for garbage ([function_app.py](../function_app.py)): a tenth of a cold start.
 * Sixteen arrivals at once and 32 threads ([settings.md](settings.md#hostjson)). On loopback, where nothing takes long,
-  four do as well; with an endpoint that takes a second, Python's own number of threads is what holds everything up.
-  More than sixteen would do more still, and press on an endpoint whose limits are not documented.
+  four do nearly as well; with an endpoint that takes a second, Python's own number of threads is what holds everything
+  up. More than sixteen would do more still, and press on an endpoint whose limits are not documented.
 * The built-in host sends answers at once: they were 40 ms late on a connection that was used again.
 * The workflow packs compiled modules: where the package is mounted nothing can be written, and each cold start would
   compile all of them. `azd up` from a laptop packs sources. Whether a build in Azure keeps them is not established;
